@@ -1,7 +1,9 @@
 """The one reader of the environment: every `STONKS_` variable, its default and its meaning, read once per process."""
 
 import functools
+import os
 import pathlib
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
@@ -49,6 +51,15 @@ class Settings(BaseSettings):
     connectors_url: str = ""  # internal: where the API finds the connectors
     internal_token: SecretStr = SecretStr("")  # internal: what the API shows to the workers and the connectors
 
+    # Without the prefix, because other programs know them by these names; for `stack/` alone.
+    xdg_cache_home: Annotated[pathlib.Path | None, Field(validation_alias="xdg_cache_home")] = None
+    pg_bin_dir: Annotated[pathlib.Path | None, Field(validation_alias="pg_bin_dir")] = None
+
+    @field_validator("xdg_cache_home", "pg_bin_dir", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
     @field_validator("accounts", "worker_urls", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -73,3 +84,8 @@ class Settings(BaseSettings):
 def settings() -> Settings:
     """Return this process's settings; raise `pydantic.ValidationError` where a variable is out of its range."""
     return Settings()
+
+
+def environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """Return what a child process gets: this process's environment with `changes` over it."""
+    return {**os.environ, **changes}
