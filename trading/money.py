@@ -1,0 +1,114 @@
+"""Numbers, instants and words as the core knows them: money is Decimal, instants aware UTC, ratios rounded once.
+
+Rounding happens only in the functions named here. `ratio` is the one crossing from statistics (float) to money
+(Decimal): nine places, so that every machine computes the same bytes.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Iterable
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+CENT = Decimal("0.01")
+ZERO = Decimal(0)
+ONE = Decimal(1)
+_NINE_PLACES = Decimal("0.000000001")
+_FIRST_YEAR, _LAST_YEAR = 1970, 2099  # far from the ends of `datetime`, so that no span added to an instant overflows
+_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}")
+
+
+def to_cents(amount: Decimal, *, rounding: str = ROUND_HALF_EVEN) -> Decimal:
+    """Round a dollar amount to the cent."""
+    return amount.quantize(CENT, rounding=rounding)
+
+
+def cents_down(amount: Decimal) -> Decimal:
+    """Round a dollar amount towards minus infinity, to the cent."""
+    return amount.quantize(CENT, rounding=ROUND_FLOOR)
+
+
+def cents_up(amount: Decimal) -> Decimal:
+    """Round a dollar amount towards plus infinity, to the cent."""
+    return amount.quantize(CENT, rounding=ROUND_CEILING)
+
+
+def whole_shares(dollars: Decimal, *, price: Decimal) -> Decimal:
+    """Return how many whole shares `dollars` (>= 0) buy at `price` (> 0)."""
+    return (dollars / price).quantize(ONE, rounding=ROUND_DOWN)
+
+
+def ratio(value: float) -> Decimal:
+    """Cross from statistics to money: nine places, half to even; raise ValueError for NaN and infinity."""
+    number = Decimal(repr(float(value)))
+    if not number.is_finite():
+        raise ValueError(f"{value} is not a number")
+    return number.quantize(_NINE_PLACES)
+
+
+def total(amounts: Iterable[Decimal]) -> Decimal:
+    """Add money exactly; an empty sum is zero."""
+    return sum(amounts, ZERO)
+
+
+def _as_text(value: Decimal) -> str:
+    return format(value, "f")
+
+
+def _finite(value: Decimal) -> Decimal:
+    if not value.is_finite():
+        raise ValueError("must be a finite number")
+    return value
+
+
+def _from_text(value: Any) -> Any:
+    """Refuse what pydantic would read as a Unix time: an instant is ISO 8601 text with an offset."""
+    if isinstance(value, dt.datetime):
+        return value
+    if not isinstance(value, str) or not _INSTANT.match(value):
+        raise ValueError("must be an ISO 8601 instant with an offset")
+    return dt.datetime.fromisoformat(value)
+
+
+def _utc(value: dt.datetime) -> dt.datetime:
+    if not _FIRST_YEAR <= value.year <= _LAST_YEAR:
+        raise ValueError(f"must lie in the years {_FIRST_YEAR} to {_LAST_YEAR}")
+    return value.astimezone(dt.UTC)
+
+
+def _no_nul(value: str) -> str:
+    if "\x00" in value:
+        raise ValueError("must not hold a NUL character")  # PostgreSQL's text cannot
+    return value
+
+
+_bounded = Field(max_digits=30, decimal_places=12, ge=-(10**12), le=10**12)
+Number = Annotated[Decimal, _bounded, AfterValidator(_finite), PlainSerializer(_as_text, return_type=str)]
+"""Any decimal: a signed amount in dollars, or a ratio."""
+Positive = Annotated[Number, Field(gt=0)]
+"""A price, a quantity or a capital: greater than zero."""
+Natural = Annotated[Number, Field(ge=0)]
+"""A decimal that is not negative."""
+Fraction = Annotated[Number, Field(ge=0, le=1)]
+"""A fraction: 0.05 is 5 %."""
+Exact = Annotated[Decimal, AfterValidator(_finite), PlainSerializer(_as_text, return_type=str)]
+"""A decimal that we computed: of any precision, never rounded on its way."""
+Instant = Annotated[AwareDatetime, BeforeValidator(_from_text), AfterValidator(_utc)]
+"""An aware instant, UTC; read from ISO 8601 with an offset."""
+Symbol = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9.\-]{0,9}$")]
+Id = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_no_nul)]
+Text = Annotated[str, Field(max_length=20_000), AfterValidator(_no_nul)]
+
+
+class Frozen(BaseModel):
+    """A value of our own: immutable, strict, and closed to unknown fields."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class Foreign(BaseModel):
+    """A value that others write: immutable and strict, unknown fields ignored."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
