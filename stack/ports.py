@@ -1,0 +1,62 @@
+"""Which ports a stack has: chosen once a data directory, written down in `ports.json`, and kept over restarts."""
+
+import contextlib
+import pathlib
+import secrets
+import socket
+from collections.abc import Iterable
+
+from stack.errors import PortTaken
+from stack.files import read_json_object, write_private_json
+
+LOOPBACK = "127.0.0.1"
+FIRST, LAST = 20_000, 32_000  # below the range that systems hand out to clients: nobody sits on ours by chance
+
+
+def is_free(port: int, host: str = LOOPBACK) -> bool:
+    """Return whether a server could listen on the port now (a client's TIME_WAIT does not count as taken)."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
+
+
+def free_port(taken: Iterable[int] = ()) -> int:
+    """Return a port on which nobody listens, none of `taken`."""
+    refused = set(taken)
+    for _ in range(1000):
+        port = FIRST + secrets.randbelow(LAST - FIRST)
+        if port not in refused and is_free(port):
+            return port
+    raise PortTaken(f"no free port between {FIRST} and {LAST} on {LOOPBACK}: stop some programs that listen there")
+
+
+def kept_ports(folder: pathlib.Path, names: Iterable[str]) -> dict[str, int]:
+    """Return a port for each name: the one chosen earlier for this folder, or a free one that is kept from now on."""
+    path = folder / "ports.json"
+    ports: dict[str, int] = {
+        name: port for name, port in read_json_object(path).items() if isinstance(port, int) and 0 < port < 65536
+    }
+    chosen = dict(ports)
+    for name in names:
+        if name not in chosen:
+            chosen[name] = free_port(chosen.values())
+    if chosen != ports:
+        write_private_json(path, chosen)
+    return {name: chosen[name] for name in names}
+
+
+def assert_free(port: int, owner: str, mend: str, *, host: str = LOOPBACK) -> None:
+    """Raise `PortTaken` when another program listens on the port that `owner` needs."""
+    if not is_free(port, host):
+        raise PortTaken(f"port {port} of {owner} is in use by another program: stop that program, or {mend}")
+
+
+def answers(port: int, host: str = LOOPBACK) -> bool:
+    """Return whether somebody accepts connections on the port."""
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
+        return True
+    return False

@@ -1,0 +1,27 @@
+"""The embedded broker: real, durable, and dead when we are."""
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from stack.kafka import is_ready
+
+
+@pytest.mark.integration
+def test_what_is_produced_to_the_shared_broker_can_be_consumed(kafka: str, topic_prefix: str) -> None:
+    topic = f"{topic_prefix}orders"
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
+    producer = Producer({"bootstrap.servers": kafka})
+    producer.produce(topic, b"one")
+    assert producer.flush(10) == 0
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": topic_prefix, "auto.offset.reset": "earliest"})
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    record = consumer.poll(10)
+    assert record is not None
+    assert record.value() == b"one"
+    consumer.close()
+
+
+def test_a_port_where_nobody_listens_is_not_a_ready_broker() -> None:
+    assert not is_ready("127.0.0.1:1")
