@@ -14,8 +14,11 @@ from trading.inputs import Company, EarningsDate, EarningsSession, PriceBar, Tic
 from trading.money import Exact, Frozen, Id, Instant, Symbol, Text, ratio
 
 ATR_PERIODS = 14
-KEPT_BARS = 91  # 90 daily returns
+KEPT_BARS = 90
 FAST_WINDOW = dt.timedelta(minutes=15)
+
+Closes = tuple[tuple[dt.date, Exact], ...]
+"""Daily closes in dollars, oldest first, each with the UTC date of its session's end."""
 
 
 class DailyBar(Frozen):
@@ -24,13 +27,6 @@ class DailyBar(Frozen):
     at: Instant
     high: Exact
     low: Exact
-    close: Exact
-
-
-class Close(Frozen):
-    """The close of one session, named by its UTC date."""
-
-    on: dt.date
     close: Exact
 
 
@@ -66,7 +62,7 @@ class CandidateFacts(Frozen):
     last_price: Exact | None = None
     last_price_at: Instant | None = None
     atr: Exact | None = None
-    closes: tuple[Close, ...] = ()
+    closes: Closes = ()
     earnings_on: dt.date | None = None
     earnings_session: EarningsSession | None = None
     earnings_reported_at: Instant | None = None
@@ -82,7 +78,7 @@ def candidate(facts: SymbolFacts | None) -> CandidateFacts:
         last_price=facts.last_price,
         last_price_at=facts.last_price_at,
         atr=facts.atr,
-        closes=tuple(Close(on=bar.at.date(), close=bar.close) for bar in facts.bars),
+        closes=tuple((bar.at.date(), bar.close) for bar in facts.bars),
         earnings_on=facts.earnings_on,
         earnings_session=facts.earnings_session,
         earnings_reported_at=facts.earnings_reported_at,
@@ -176,3 +172,10 @@ def fast_move(facts: SymbolFacts) -> Decimal:
         return Decimal(0)
     low, high = min(span.low for span in facts.minutes), max(span.high for span in facts.minutes)
     return max(facts.last_price / low - 1, 1 - facts.last_price / high)
+
+
+def with_close(closes: Closes, *, on: dt.date, close: Decimal) -> Closes:
+    """Return `closes` with the close of a session set, the newest 90 kept."""
+    known = dict(closes)
+    known[on] = close
+    return tuple(sorted(known.items()))[-KEPT_BARS:]

@@ -1,0 +1,383 @@
+"""The account's row: everything the pure step knows of an account, and the figures derived from it.
+
+One row an account, written by `decide` alone. It is bounded: open lots and the lots of the last 61 days, a day of
+ids, running sums instead of lists of past trades.
+"""
+
+import datetime as dt
+import hashlib
+from decimal import Decimal
+from typing import Literal
+
+from trading.effects import Purpose, Side, SourceType
+from trading.inputs import AccountId, BrokerPosition, EarningsSession, Recommendation, TierName
+from trading.market import Closes
+from trading.money import ZERO, Exact, Frozen, Id, Instant, Symbol, total
+from trading.policy import RiskTier, TradingPolicy
+from trading.records import BreakerTrigger, LotStatus
+
+NEVER = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+"""The account's now before the first instant: nothing is due, everything is outside the trading window."""
+
+
+class Overlay(Frozen):
+    """A named, temporary raise of a stop (decision 13)."""
+
+    name: Literal["event", "earnings", "heat"]
+    stop: Exact
+    until: Instant | None = None
+
+
+class Exit(Frozen):
+    """An exit that is wanted until it is done; `decision_id` is set once it was sent."""
+
+    purpose: Purpose
+    wanted_at: Instant
+    source_type: SourceType = "exit"
+    decision_id: Id | None = None
+    revision: int = 0
+
+
+class Position(Frozen):
+    """An open position with its levels and the facts that the rules read; prices in dollars a share."""
+
+    position_id: Id
+    symbol: Symbol
+    sector: Id
+    quantity: Exact
+    avg_entry_price: Exact
+    decision_id: Id
+    source_type: SourceType
+    recommendation_id: Id | None
+    confidence: Exact
+    is_micro: bool
+    opened_at: Instant
+    first_fill_price: Exact
+    entry_complete: bool = False
+    base_stop: Exact
+    overlays: tuple[Overlay, ...] = ()
+    target_price: Exact
+    atr: Exact
+    multiplier: Exact
+    reward_risk_ratio: Exact
+    revision: int = 0
+    last_price: Exact
+    last_price_at: Instant
+    closes: Closes = ()
+    earnings_on: dt.date | None = None
+    earnings_session: EarningsSession | None = None
+    earnings_reported_at: Instant | None = None
+    exit: Exit | None = None
+    exits: int = 0
+
+    @property
+    def stop_price(self) -> Decimal:
+        """Return the effective stop: the highest of the base and the overlays."""
+        return max((self.base_stop, *(overlay.stop for overlay in self.overlays)))
+
+    @property
+    def market_value(self) -> Decimal:
+        """Return the value at the last price, in dollars."""
+        return self.quantity * self.last_price
+
+    @property
+    def unrealized_pnl(self) -> Decimal:
+        """Return the profit at the last price, in dollars."""
+        return self.quantity * (self.last_price - self.avg_entry_price)
+
+    @property
+    def heat(self) -> Decimal:
+        """Return the dollars lost if the stop is hit, never negative (R13.1)."""
+        return max(ZERO, self.market_value * (self.avg_entry_price - self.stop_price) / self.avg_entry_price)
+
+
+class TaxLot(Frozen):
+    """The shares of one opening fill."""
+
+    lot_id: Id
+    position_id: Id
+    symbol: Symbol
+    acquired_at: Instant
+    quantity: Exact
+    open_quantity: Exact
+    cost_basis_per_share: Exact
+    status: LotStatus = "open"
+    closed_at: Instant | None = None
+    disallowed_loss: Exact = ZERO
+    decision_id: Id
+
+
+class LiveOrder(Frozen):
+    """An order and what is known of it; `hold` is the cash kept for a share of a buy that is not filled yet."""
+
+    client_order_id: str
+    decision_id: Id
+    symbol: Symbol
+    side: Side
+    quantity: Exact
+    filled: Exact = ZERO
+    purpose: Purpose
+    tranche: int = 1
+    created_at: Instant
+    hold: Exact = ZERO
+    risk: Exact = ZERO
+    sector: Id | None = None
+    status: Literal["new", "accepted", "partially_filled", "filled", "cancelled", "rejected", "unknown"] = "new"
+    cancel_sent: bool = False
+    proceeds: Exact = ZERO
+    cost: Exact = ZERO
+    fees: Exact = ZERO
+    disallowed: Exact = ZERO
+
+    @property
+    def remaining(self) -> Decimal:
+        """Return the shares not filled yet."""
+        return max(ZERO, self.quantity - self.filled)
+
+
+class Entry(Frozen):
+    """An entry being built: its tranches, what it was decided on, and what its levels need."""
+
+    decision_id: Id
+    source_type: SourceType
+    recommendation_id: Id | None
+    symbol: Symbol
+    sector: Id
+    confidence: Exact
+    is_micro: bool
+    tranches: tuple[Exact, ...]
+    sent: int
+    first_sent_at: Instant
+    first_fill_price: Exact | None = None
+    price: Exact
+    price_at: Instant
+    atr: Exact
+    multiplier: Exact
+    reward_risk_ratio: Exact
+    closes: Closes
+    earnings_on: dt.date | None
+    earnings_session: EarningsSession | None
+    earnings_reported_at: Instant | None
+    deteriorated: str | None = None
+
+    @property
+    def unsent(self) -> Decimal:
+        """Return the shares of the tranches that are not sent yet."""
+        return total(self.tranches[self.sent :])
+
+
+class Waiting(Frozen):
+    """A recommendation that waits for the trading window, with its symbol's newest facts."""
+
+    recommendation: Recommendation
+    queued_at: Instant
+    sessions_close_at: Instant
+    first_price: Exact | None
+    sector: Id | None
+    last_price: Exact | None
+    last_price_at: Instant | None
+    atr: Exact | None
+    closes: Closes
+    earnings_on: dt.date | None
+    earnings_session: EarningsSession | None
+    earnings_reported_at: Instant | None
+
+
+class Breaker(Frozen):
+    """An account breaker that is active until an instant."""
+
+    trigger: BreakerTrigger
+    since: Instant
+    until: Instant
+    threshold: Exact
+    actual_value: Exact
+
+
+class Reading(Frozen):
+    """The latest reading of market volatility under one name."""
+
+    name: Literal["vix", "realised_volatility"]
+    value: Exact
+    at: Instant
+
+
+class SeenIds(Frozen):
+    """Ids that were seen and are kept until one hour: 16 hexadecimal digits each, one after another."""
+
+    until: Instant
+    newest: Instant
+    ids: str
+
+
+class Confirmation(Frozen):
+    """A loosening that waits for its second request."""
+
+    token: Id
+    version: int
+    changes: str
+    expires_at: Instant
+
+
+class Schedule(Frozen):
+    """When what depends on time alone is due next; it begins with the first account snapshot."""
+
+    tick_at: Instant
+    phase_at: Instant | None
+
+
+class Portfolio(Frozen):
+    """One account as of the inbox offset `seq`; money in dollars."""
+
+    account_id: AccountId
+    seq: int = -1
+    now: Instant = NEVER
+    build: Id
+    mode: Literal["paper", "live"]
+    policy: TradingPolicy
+
+    paused: bool = False
+    halted: bool = False
+    reconciled: bool = False
+    unmatched: str = ""
+    moved_since_snapshot: bool = True
+    snapshot_at: Instant | None = None
+    initial_capital: Exact | None = None
+
+    cash: Exact = ZERO
+    buying_power: Exact = ZERO
+    foreign: tuple[BrokerPosition, ...] = ()
+    realized_pnl: Exact = ZERO
+    closed_trades: int = 0
+    reserve: Exact = ZERO
+    ledger_seq: int = 0
+    realized_peak: Exact = ZERO
+
+    positions: tuple[Position, ...] = ()
+    lots: tuple[TaxLot, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    orders: tuple[LiveOrder, ...] = ()
+    done: tuple[LiveOrder, ...] = ()
+    queue: tuple[Waiting, ...] = ()
+
+    risk_tier: TierName = "moderate"
+    tier_held: bool = False
+    breakers: tuple[Breaker, ...] = ()
+    cooldowns: tuple[tuple[Symbol, Instant], ...] = ()
+    stops_hit: tuple[Instant, ...] = ()
+    stress: tuple[Reading, ...] = ()
+    declined_at: Instant | None = None
+    day_on: dt.date | None = None
+    day_base: Exact | None = None
+
+    seen: tuple[SeenIds, ...] = ()
+    seen_floor: Instant | None = None
+    commands: tuple[SeenIds, ...] = ()
+    confirmation: Confirmation | None = None
+    last_decision_at: Instant | None = None
+    schedule: Schedule | None = None
+
+    @property
+    def tier(self) -> RiskTier:
+        """Return the parameters of the active risk tier."""
+        return tier_of(self.policy, self.risk_tier)
+
+    @property
+    def invested(self) -> Decimal:
+        """Return the market value of all positions."""
+        return total(position.market_value for position in self.positions)
+
+    @property
+    def open_cost(self) -> Decimal:
+        """Return what the open positions cost."""
+        return total(position.quantity * position.avg_entry_price for position in self.positions)
+
+    @property
+    def tradable_cash(self) -> Decimal:
+        """Return the cash the engine may call its own: the broker's, up to the capital limit and its own profit."""
+        return min(self.cash, self.policy.capital_limit + self.realized_pnl - self.open_cost)
+
+    @property
+    def total_value(self) -> Decimal:
+        """Return min(broker equity, capital limit + own profit and loss) (decision 1)."""
+        return self.tradable_cash + self.invested
+
+    @property
+    def active_pool(self) -> Decimal:
+        """Return total value less the reserve (R3.3)."""
+        return self.total_value - self.reserve
+
+    @property
+    def open_buy_holds(self) -> Decimal:
+        """Return the cash kept for buys that are live at the broker."""
+        return total(order.remaining * order.hold for order in self.orders if order.side == "buy")
+
+    @property
+    def spendable(self) -> Decimal:
+        """Return cash less open buy holds less the reserve (decision 6)."""
+        return self.tradable_cash - self.open_buy_holds - self.reserve
+
+    @property
+    def portfolio_heat(self) -> Decimal:
+        """Return the heat of all positions and of live buys, in dollars (decision 16)."""
+        pending = total(order.remaining * order.risk for order in self.orders if order.side == "buy")
+        return total(position.heat for position in self.positions) + pending
+
+    @property
+    def max_portfolio_heat(self) -> Decimal:
+        """Return the most heat the tier allows, in dollars."""
+        return max(ZERO, self.tier.max_portfolio_heat * self.active_pool)
+
+    def position(self, symbol: str) -> Position | None:
+        """Return the open position in a symbol, if any."""
+        return next((position for position in self.positions if position.symbol == symbol), None)
+
+    def entry(self, symbol: str) -> Entry | None:
+        """Return the entry being built in a symbol, if any."""
+        return next((entry for entry in self.entries if entry.symbol == symbol), None)
+
+    def live_order(self, client_order_id: str) -> LiveOrder | None:
+        """Return an order that is live, or one of those done lately."""
+        known = (*self.orders, *self.done)
+        return next((order for order in known if order.client_order_id == client_order_id), None)
+
+    def live(self, symbol: str, *, side: Side) -> tuple[LiveOrder, ...]:
+        """Return the live orders of one side in a symbol."""
+        return tuple(order for order in self.orders if order.symbol == symbol and order.side == side)
+
+    def sector_exposure(self, sector: str) -> Decimal:
+        """Return the market value in a sector, live buys included, in dollars (R9.4)."""
+        held = total(position.market_value for position in self.positions if position.sector == sector)
+        pending = total(
+            order.remaining * order.hold for order in self.orders if order.side == "buy" and order.sector == sector
+        )
+        return held + pending
+
+    @property
+    def held_symbols(self) -> frozenset[str]:
+        """Return the symbols that are held or being bought."""
+        return frozenset(position.symbol for position in self.positions) | frozenset(
+            entry.symbol for entry in self.entries
+        )
+
+    @property
+    def held_sectors(self) -> frozenset[str]:
+        """Return the sectors that are held or being bought."""
+        return frozenset(position.sector for position in self.positions) | frozenset(
+            entry.sector for entry in self.entries
+        )
+
+
+def tier_of(policy: TradingPolicy, name: TierName) -> RiskTier:
+    """Return the parameters of a named tier of a policy."""
+    tier: RiskTier = getattr(policy.tiers, name)
+    return tier
+
+
+def row_bytes(portfolio: Portfolio) -> bytes:
+    """Return the row's canonical form: the same portfolio gives the same bytes."""
+    return portfolio.model_dump_json().encode()
+
+
+def row_hash(portfolio: Portfolio) -> str:
+    """Return the SHA-256 of the row's canonical form, in hexadecimal."""
+    return hashlib.sha256(row_bytes(portfolio)).hexdigest()

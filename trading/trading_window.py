@@ -1,0 +1,113 @@
+"""The trading window (R11): when the exchange is open, and when entries, tranches and rebalances may go out.
+
+Sessions come from the exchange calendar XNYS, holidays and half days included, flattened once into sorted lists. All
+instants are UTC; New York's wall time appears here alone.
+"""
+
+import bisect
+import datetime as dt
+import functools
+from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+NEW_YORK = ZoneInfo("America/New_York")
+FIRST_DAY, LAST_DAY = "1990-01-01", "2099-12-31"
+
+
+class Session(NamedTuple):
+    """One regular session: its date in New York, its open and its close."""
+
+    on: dt.date
+    open_at: dt.datetime
+    close_at: dt.datetime
+
+
+class Phase(NamedTuple):
+    """A change of phase: the session opens, the window opens, the window closes, the session closes."""
+
+    at: dt.datetime
+    name: Literal["session_open", "window_open", "window_close", "session_close"]
+    session: Session
+
+
+@functools.cache
+def _sessions() -> tuple[tuple[Session, ...], tuple[dt.datetime, ...], tuple[dt.date, ...]]:
+    import exchange_calendars  # noqa: PLC0415 - pandas comes with it: half a second that few processes need
+
+    calendar = exchange_calendars.get_calendar("XNYS", start=FIRST_DAY, end=LAST_DAY)
+    days = tuple(
+        Session(
+            day.date(), opened.to_pydatetime().replace(tzinfo=dt.UTC), closed.to_pydatetime().replace(tzinfo=dt.UTC)
+        )
+        for day, opened, closed in zip(calendar.sessions, calendar.opens, calendar.closes, strict=True)
+    )
+    return days, tuple(session.close_at for session in days), tuple(session.on for session in days)
+
+
+def session_at(now: dt.datetime) -> Session | None:
+    """Return the regular session that is open at `now` (open <= now < close), if any."""
+    session = next_session(now)
+    return session if session is not None and session.open_at <= now else None
+
+
+def next_session(now: dt.datetime) -> Session | None:
+    """Return the first session whose close lies after `now`: the one that is open, else the next."""
+    days, closes, _ = _sessions()
+    place = bisect.bisect_right(closes, now)
+    return days[place] if place < len(days) else None
+
+
+def previous_session(now: dt.datetime) -> Session | None:
+    """Return the last session that closed at or before `now`."""
+    days, closes, _ = _sessions()
+    place = bisect.bisect_right(closes, now)
+    return days[place - 1] if place else None
+
+
+def is_window_open(now: dt.datetime, *, margin_minutes: int) -> bool:
+    """Tell whether entries may go out: from open + margin, inclusive, to close - margin, exclusive."""
+    session = session_at(now)
+    if session is None:
+        return False
+    margin = dt.timedelta(minutes=margin_minutes)
+    return session.open_at + margin <= now < session.close_at - margin
+
+
+def next_phase(after: dt.datetime, *, margin_minutes: int) -> Phase | None:
+    """Return the first change of phase strictly after an instant."""
+    margin = dt.timedelta(minutes=margin_minutes)
+    session = next_session(after)
+    while session is not None:
+        phases = (
+            Phase(session.open_at, "session_open", session),
+            Phase(session.open_at + margin, "window_open", session),
+            Phase(session.close_at - margin, "window_close", session),
+            Phase(session.close_at, "session_close", session),
+        )
+        for phase in phases:
+            if phase.at > after:
+                return phase
+        session = next_session(session.close_at)
+    return None
+
+
+def sessions_from(day: dt.date, *, until: dt.date) -> int:
+    """Count the sessions after `day` up to and including `until`; negative when `until` lies before `day`."""
+    _, _, dates = _sessions()
+    return bisect.bisect_right(dates, until) - bisect.bisect_right(dates, day)
+
+
+def session_time(since: dt.datetime, *, until: dt.datetime) -> dt.timedelta:
+    """Return how much regular session time lies between two instants."""
+    days, closes, _ = _sessions()
+    elapsed = dt.timedelta()
+    place = bisect.bisect_right(closes, since)
+    while place < len(days) and days[place].open_at < until:
+        elapsed += min(days[place].close_at, until) - max(days[place].open_at, since)
+        place += 1
+    return elapsed
+
+
+def new_york_date(instant: dt.datetime) -> dt.date:
+    """Return the date on New York's wall at an instant."""
+    return instant.astimezone(NEW_YORK).date()
