@@ -1,0 +1,47 @@
+# Every target works from a fresh clone with Python 3.11 or 3.12 and nothing else.
+
+PYTHON ?= $(shell for name in python3.11 python3 python3.12; do \
+	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$name && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint lock clean $(VENV)
+
+help:
+	@echo 'make demo   a year of prices through the whole engine, with 500 dollars'
+	@echo 'make test   every test, on a real Kafka and PostgreSQL'
+	@echo 'make lint   ruff and mypy --strict'
+	@echo 'make lock   resolve requirements.lock again'
+	@echo 'make clean  remove what these made; `.stonks`, the data, stays'
+
+demo: $(INSTALLED)
+	$(BIN)/stonks up --demo
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+lock: $(INSTALLED)
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	| $(BIN)/uv pip compile pyproject.toml - --extra dev --generate-hashes --no-header --no-emit-index-url \
+	--no-emit-find-links --quiet --output-file requirements.lock
+
+$(VENV): $(INSTALLED)
+
+# Hashed dependencies first, then the project itself with nothing left to resolve.
+$(INSTALLED): requirements.lock pyproject.toml
+	@test -n '$(PYTHON)' || { echo 'error: no Python 3.11 or 3.12 on the PATH: install one, or name it: make PYTHON=...' >&2; exit 3; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
