@@ -1,0 +1,173 @@
+"""Every topic, one line each: its name, its key, what its values are, who writes it, and how long it is kept.
+
+A record's partition is Java's default, murmur2 of the key's bytes, because a symbol's records must meet in one worker;
+`stop-levels` alone is keyed `SYMBOL/account_id` and lies on SYMBOL's partition. Topics are created here, explicitly,
+before anything produces to them: Faust consumes nothing from one that did not exist when it started.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.partitioner import murmur2
+from pydantic import TypeAdapter
+
+from streams.settings import Settings
+from trading import effects, events, inputs, records
+
+Key = Literal["symbol", "account", "event_id", "market", "symbol/account", "topic", "row"]
+Direction = Literal["in", "internal", "out", "changelog"]
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic; `partitions` None is `STONKS_PARTITIONS`, `event_time` names the instant at which a record happens."""
+
+    name: str
+    key: Key
+    model: TypeAdapter[Any] | None
+    direction: Direction
+    compacted: bool = False
+    partitions: int | None = None
+    event_time: str | None = None
+
+    def partition_count(self, settings: Settings) -> int:
+        """Return how many partitions the topic has in this stack."""
+        return settings.partitions if self.partitions is None else self.partitions
+
+    @property
+    def deletes(self) -> bool:
+        """Return whether a null value deletes what stands under its key."""
+        return self.compacted
+
+
+def _of(model: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(model)
+
+
+APP: Final = "stonks"
+"""The Faust application's id after the prefix; its tables' changelogs are named `<prefix>stonks-<table>-changelog`."""
+
+INPUTS: Final = (
+    Topic("recommendations", "symbol", _of(inputs.Recommendation), "in", event_time="generated_at"),
+    Topic("price-ticks", "symbol", _of(inputs.PriceTicks), "in", event_time="at"),
+    Topic("price-bars", "symbol", _of(inputs.PriceBar), "in", event_time="at"),
+    Topic("macro-events", "event_id", _of(inputs.MacroEvent), "in", event_time="started_at"),
+    Topic("trend-summaries", "symbol", _of(inputs.TrendSummary), "in", event_time="at"),
+    Topic("market-stress", "market", _of(inputs.MarketStress), "in", partitions=1, event_time="at"),
+    Topic("companies", "symbol", _of(inputs.Company), "in", compacted=True),
+    Topic("earnings-dates", "symbol", _of(inputs.EarningsDate), "in", compacted=True),
+    Topic("commands", "account", inputs.COMMAND, "in", event_time="at"),
+    Topic("broker-events", "account", inputs.BROKER_EVENT, "in", event_time="at"),
+)
+INTERNAL: Final = (
+    Topic("account-inbox", "account", events.EVENT, "internal"),
+    Topic("stop-levels", "symbol/account", _of(effects.StopLevels), "internal", compacted=True),
+    Topic("quote-requests", "symbol", _of(effects.QuoteRequest), "internal"),
+)
+OUTPUTS: Final = (
+    Topic("orders", "account", _of(effects.Order), "out"),
+    Topic("order-cancels", "account", _of(effects.OrderCancel), "out"),
+    Topic("decisions", "account", _of(effects.Decision), "out"),
+    Topic("notifications", "account", _of(effects.Notification), "out"),
+    Topic("records", "account", records.RECORD, "out"),
+    Topic("dead-letters", "topic", None, "out"),
+)
+TABLES: Final = {
+    "positions": None,
+    "circuit": None,
+    "levels": None,
+    "facts": None,
+    "cursors": None,
+    "market-cursors": 1,
+}
+"""The Faust tables and their partitions; None is `STONKS_PARTITIONS`."""
+CHANGELOGS: Final = tuple(
+    Topic(f"{APP}-{table}-changelog", "row", None, "changelog", compacted=True, partitions=partitions)
+    for table, partitions in TABLES.items()
+)
+ALL: Final = (*INPUTS, *INTERNAL, *OUTPUTS, *CHANGELOGS)
+TOPICS: Final = {topic.name: topic for topic in ALL}
+"""Every topic by its public name, without the prefix."""
+
+_FOR_EVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+_COMPACTED = {
+    "cleanup.policy": "compact",
+    # Only closed segments are compacted; small ones bound what a restart has to read.
+    "segment.bytes": str(8 * 1024 * 1024),
+    "segment.ms": str(10 * 60 * 1000),
+    "min.cleanable.dirty.ratio": "0.3",
+}
+
+
+class TopicsError(Exception):
+    """The topics are not as they must be; the text says which, how, and the mend."""
+
+
+def partition_for(key: bytes, partitions: int) -> int:
+    """Return the partition of a key as Java's default partitioner computes it: murmur2, sign bit cleared, modulo."""
+    return int(murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def level_key(symbol: str, account_id: str) -> bytes:
+    """Return the key of an account's levels in a symbol; such a record lies on the symbol's partition."""
+    return f"{symbol}/{account_id}".encode()
+
+
+async def create_topics(bootstrap: str, settings: Settings, *, seconds: float = 30) -> None:
+    """Create every topic that is not there, and return when all of them can be used.
+
+    Harmless when repeated. Raises `TopicsError` for an existing topic with another number of partitions, for one that
+    the broker refuses, and when they are not there within `seconds`; `aiokafka.errors.KafkaConnectionError` when no
+    broker answers.
+    """
+    wanted = {settings.topic(topic.name): topic for topic in ALL}
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        existing = set(await admin.list_topics())
+        missing = [
+            NewTopic(
+                name,
+                topic.partition_count(settings),
+                -1,  # the broker's default replication
+                topic_configs=dict(_COMPACTED if topic.compacted else _FOR_EVER),
+            )
+            for name, topic in wanted.items()
+            if name not in existing
+        ]
+        if missing:
+            _raise_refused(await admin.create_topics(missing))
+        deadline = time.monotonic() + seconds
+        while absent := await _not_usable(admin, wanted, settings):
+            if time.monotonic() > deadline:
+                raise TopicsError(f"not there after {seconds:.0f} s: {', '.join(absent)}")
+            await asyncio.sleep(0.1)
+    finally:
+        await admin.close()
+
+
+_NONE, _ALREADY_THERE = 0, 36  # Kafka's error codes
+
+
+def _raise_refused(answer: Any) -> None:
+    for name, code, *message in answer.topic_errors:
+        if code not in (_NONE, _ALREADY_THERE):
+            raise TopicsError(f"the broker refused to create {name}: error {code} {message[0] if message else ''}")
+
+
+async def _not_usable(admin: AIOKafkaAdminClient, wanted: dict[str, Topic], settings: Settings) -> list[str]:
+    """Return the topics without all leaders; raise `TopicsError` for a wrong number of partitions."""
+    absent = []
+    for seen in await admin.describe_topics(list(wanted)):
+        name, partitions = seen["topic"], seen["partitions"]
+        if seen["error_code"] != _NONE or any(partition["leader"] < 0 for partition in partitions):
+            absent.append(name)
+        elif len(partitions) != (count := wanted[name].partition_count(settings)):
+            raise TopicsError(
+                f"{name} has {len(partitions)} partitions and must have {count}: set STONKS_PARTITIONS to what it was "
+                "at the first start, or give another STONKS_TOPIC_PREFIX"
+            )
+    return absent
