@@ -5,13 +5,16 @@ A record's partition is Java's default, murmur2 of the key's bytes, because a sy
 before anything produces to them: Faust consumes nothing from one that did not exist when it started.
 """
 
-import asyncio
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.partitioner import murmur2
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._metadata import TopicMetadata
+from confluent_kafka.cimpl import NewTopic
 from pydantic import TypeAdapter
 
 from streams.settings import Settings
@@ -116,58 +119,56 @@ def level_key(symbol: str, account_id: str) -> bytes:
     return f"{symbol}/{account_id}".encode()
 
 
-async def create_topics(bootstrap: str, settings: Settings, *, seconds: float = 30) -> None:
-    """Create every topic that is not there, and return when all of them can be used.
+def create_topics(bootstrap: str, settings: Settings, *, seconds: float = 30) -> None:
+    """Create every topic that is not there, and return when all of them can be used; blocks.
 
-    Harmless when repeated. Raises `TopicsError` for an existing topic with another number of partitions, for one that
-    the broker refuses, and when they are not there within `seconds`; `aiokafka.errors.KafkaConnectionError` when no
-    broker answers.
+    Harmless when repeated. Raises `TopicsError` without a broker, for an existing topic with another number of
+    partitions, for one that the broker refuses, and when they are not there within `seconds`.
     """
     wanted = {settings.topic(topic.name): topic for topic in ALL}
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     try:
-        existing = set(await admin.list_topics())
-        missing = [
-            NewTopic(
-                name,
-                topic.partition_count(settings),
-                -1,  # the broker's default replication
-                topic_configs=dict(_COMPACTED if topic.compacted else _FOR_EVER),
-            )
-            for name, topic in wanted.items()
-            if name not in existing
-        ]
+        existing = admin.list_topics(timeout=seconds).topics
+        missing = [_new(name, topic, settings) for name, topic in wanted.items() if name not in existing]
         if missing:
-            _raise_refused(await admin.create_topics(missing))
+            _await_created(admin.create_topics(missing, request_timeout=seconds))
         deadline = time.monotonic() + seconds
-        while absent := await _not_usable(admin, wanted, settings):
+        while absent := _not_usable(admin.list_topics(timeout=seconds).topics, wanted, settings):
             if time.monotonic() > deadline:
                 raise TopicsError(f"not there after {seconds:.0f} s: {', '.join(absent)}")
-            await asyncio.sleep(0.1)
-    finally:
-        await admin.close()
+            time.sleep(0.05)
+    except KafkaException as error:
+        raise TopicsError(f"the broker at {bootstrap} did not answer: {error.args[0].str()}") from error
 
 
-_NONE, _ALREADY_THERE = 0, 36  # Kafka's error codes
+def _new(name: str, topic: Topic, settings: Settings) -> NewTopic:
+    return NewTopic(
+        name,
+        num_partitions=topic.partition_count(settings),
+        replication_factor=-1,  # the broker's default
+        config=dict(_COMPACTED if topic.compacted else _FOR_EVER),
+    )
 
 
-def _raise_refused(answer: Any) -> None:
-    for name, code, *message in answer.topic_errors:
-        if code not in (_NONE, _ALREADY_THERE):
-            raise TopicsError(f"the broker refused to create {name}: error {code} {message[0] if message else ''}")
+def _await_created(answers: dict[str, Future[None]]) -> None:
+    for name, answer in answers.items():
+        try:
+            answer.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another start was faster
+                raise TopicsError(f"the broker refused to create {name}: {error.args[0].str()}") from error
 
 
-async def _not_usable(admin: AIOKafkaAdminClient, wanted: dict[str, Topic], settings: Settings) -> list[str]:
+def _not_usable(seen: dict[str, TopicMetadata], wanted: dict[str, Topic], settings: Settings) -> list[str]:
     """Return the topics without all leaders; raise `TopicsError` for a wrong number of partitions."""
     absent = []
-    for seen in await admin.describe_topics(list(wanted)):
-        name, partitions = seen["topic"], seen["partitions"]
-        if seen["error_code"] != _NONE or any(partition["leader"] < 0 for partition in partitions):
+    for name, topic in wanted.items():
+        found = seen.get(name)
+        if found is None or found.error or any(partition.leader < 0 for partition in found.partitions.values()):
             absent.append(name)
-        elif len(partitions) != (count := wanted[name].partition_count(settings)):
+        elif len(found.partitions) != (count := topic.partition_count(settings)):
             raise TopicsError(
-                f"{name} has {len(partitions)} partitions and must have {count}: set STONKS_PARTITIONS to what it was "
-                "at the first start, or give another STONKS_TOPIC_PREFIX"
+                f"{name} has {len(found.partitions)} partitions and must have {count}: set STONKS_PARTITIONS to what "
+                "it was at the first start, or give another STONKS_TOPIC_PREFIX"
             )
     return absent
