@@ -1,0 +1,58 @@
+"""The compose file is valid by the compose schema, and says to the processes what they really read."""
+
+import importlib.util
+import json
+import pathlib
+
+import jsonschema
+import pytest
+import ruamel.yaml
+
+from streams.settings import Settings
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+COMPOSE = ROOT / "docker-compose.yml"
+
+
+def problems(text: str) -> list[str]:
+    """Return what the compose schema that `check-jsonschema` carries has against the text.
+
+    Not by its command: that one needs click 8.4, and Faust caps it below.
+    """
+    package = importlib.util.find_spec("check_jsonschema")
+    assert package is not None
+    assert package.origin is not None
+    schema = pathlib.Path(package.origin).parent / "builtin_schemas" / "vendor" / "compose-spec.json"
+    validator = jsonschema.Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
+    return [error.message for error in validator.iter_errors(ruamel.yaml.YAML(typ="safe").load(text))]
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, dict[str, object]]:
+    return dict(ruamel.yaml.YAML(typ="safe").load(COMPOSE)["services"])
+
+
+def test_the_compose_file_is_valid_by_the_compose_schema() -> None:
+    assert problems(COMPOSE.read_text(encoding="utf-8")) == []
+
+
+def test_a_misspelt_key_in_the_compose_file_is_refused() -> None:
+    wrong = COMPOSE.read_text(encoding="utf-8").replace("healthcheck:", "heathcheck:", 1)
+    assert len(problems(wrong)) == 1
+
+
+def test_the_compose_file_has_every_part_of_the_stack(services: dict[str, dict[str, object]]) -> None:
+    assert set(services) == {"kafka", "postgres", "setup", "worker", "connectors", "api"}
+
+
+def test_the_compose_file_sets_only_variables_that_the_settings_know(services: dict[str, dict[str, object]]) -> None:
+    known = {f"STONKS_{name.upper()}" for name in Settings.model_fields}
+    for service in services.values():
+        environment = service["environment"]
+        assert isinstance(environment, dict)
+        assert {name for name in environment if name.startswith("STONKS_")} <= known
+
+
+def test_only_the_api_is_published_and_on_loopback(services: dict[str, dict[str, object]]) -> None:
+    published = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    assert published == {"api": ["127.0.0.1:${STONKS_HTTP_PORT:-8000}:8000"]}
