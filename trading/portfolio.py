@@ -144,6 +144,8 @@ class Entry(Frozen):
     symbol: Symbol
     sector: Id
     confidence: Exact
+    mode: str
+    generated_at: Instant
     is_micro: bool
     tranches: tuple[Exact, ...]
     sent: int
@@ -171,7 +173,7 @@ class Waiting(Frozen):
 
     recommendation: Recommendation
     queued_at: Instant
-    sessions_close_at: Instant
+    session_close_at: Instant
     first_price: Exact | None
     sector: Id | None
     last_price: Exact | None

@@ -1,0 +1,52 @@
+"""The earnings calendar's effect (R10): how near a report is, counted in sessions of the exchange."""
+
+import datetime as dt
+
+from trading import trading_window
+from trading.effects import EarningsFlag
+from trading.inputs import EarningsSession
+from trading.policy import TradingPolicy
+
+FORGOTTEN_AFTER = 45  # sessions after a report; companies report each quarter, so that the next date is then unknown
+
+
+def report_is_out_at(
+    earnings_on: dt.date, *, session: EarningsSession | None, reported_at: dt.datetime | None
+) -> dt.datetime:
+    """Return when the result is public: as reported, else at the open after it (`bmo`: that day's)."""
+    if reported_at is not None:
+        return reported_at
+    midnight = dt.datetime.combine(earnings_on, dt.time(), tzinfo=trading_window.NEW_YORK).astimezone(dt.UTC)
+    first = trading_window.next_session(midnight)
+    if first is None:
+        return midnight
+    if session == "bmo" or first.on > earnings_on:
+        return first.open_at
+    after = trading_window.next_session(first.close_at)
+    return after.open_at if after else first.close_at
+
+
+def flag(
+    now: dt.datetime,
+    *,
+    earnings_on: dt.date | None,
+    session: EarningsSession | None,
+    reported_at: dt.datetime | None,
+    generated_at: dt.datetime | None,
+    policy: TradingPolicy,
+) -> EarningsFlag:
+    """Return how near the next report is; an unknown date is flagged, never safe (decisions 29 and 54)."""
+    if earnings_on is None:
+        return "unknown"
+    today = trading_window.new_york_date(now)
+    out_at = report_is_out_at(earnings_on, session=session, reported_at=reported_at)
+    if now < out_at:
+        sessions = trading_window.sessions_from(today, until=earnings_on)
+        if sessions <= 1:
+            return "within_1_day"
+        return "within_3_days" if sessions <= policy.earnings_window_days else "none"
+    first = trading_window.next_session(out_at)
+    second = trading_window.next_session(first.close_at) if first else None
+    if second is None or now < second.open_at or generated_at is None or generated_at < out_at:
+        return "post_earnings"
+    return "none" if trading_window.sessions_from(earnings_on, until=today) <= FORGOTTEN_AFTER else "unknown"

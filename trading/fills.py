@@ -1,0 +1,287 @@
+"""What the broker says of an order (R1.3, R3.1, R12): fills make lots and positions, close them, and fill the reserve.
+
+A fill adds max(0, its cumulative quantity - what the row has), so that repeats and reordering count once.
+"""
+
+from decimal import Decimal
+
+from trading import entries, exits, ids, levels, reserve_pool, tax_lots
+from trading.inputs import OrderAccepted, OrderCancelled, OrderFill, OrderRejected, OrderUnknown
+from trading.money import ONE, ZERO
+from trading.portfolio import Entry, LiveOrder, Position, TaxLot
+from trading.records import Fill, LedgerEntry, Lot, Trade
+from trading.step import Step
+
+
+def on_accepted(step: Step, event: OrderAccepted) -> None:
+    """Note that the broker has an order."""
+    order = step.portfolio.live_order(event.client_order_id)
+    if order is not None and order.status in ("new", "unknown"):
+        step.put_order(order.model_copy(update={"status": "accepted"}))
+
+
+def on_unknown(step: Step, event: OrderUnknown) -> None:
+    """Keep everything reserved while the connector cannot tell what became of an order."""
+    order = step.portfolio.live_order(event.client_order_id)
+    if order is not None and order.status in ("new", "accepted"):
+        step.put_order(order.model_copy(update={"status": "unknown"}), reason=event.reason)
+
+
+def on_rejected(step: Step, event: OrderRejected) -> None:
+    """Release what an order had reserved; a rejected exit stays wanted and goes out again on the next mark or tick."""
+    order = step.portfolio.live_order(event.client_order_id)
+    if order is None or order.status in ("filled", "cancelled", "rejected"):
+        return
+    step.put_order(order.model_copy(update={"status": "rejected"}), reason=event.reason)
+    step.alert(
+        f"Order rejected: {order.side} {order.symbol}",
+        body=f"The broker rejected {order.side} {order.quantity:f} {order.symbol}: {event.reason}",
+        symbol=order.symbol,
+    )
+    _after_ending(step, order)
+
+
+def on_cancelled(step: Step, event: OrderCancelled) -> None:
+    """Close an order whose rest is off the book; fills that it counts and we miss are still to come."""
+    order = step.portfolio.live_order(event.client_order_id)
+    if order is None or order.status in ("filled", "cancelled", "rejected"):
+        return
+    step.put_order(order.model_copy(update={"status": "cancelled"}), reason=event.reason)
+    _after_ending(step, order)
+
+
+def on_fill(step: Step, event: OrderFill) -> None:
+    """Count a fill once: cash, lots, position and levels for a buy; cash, lots, trade and reserve for a sell."""
+    order = step.portfolio.live_order(event.client_order_id)
+    if order is None or not _has_place(step, order):
+        _not_ours(step, event)
+        return
+    quantity = event.cumulative_quantity - order.filled
+    if quantity <= 0:
+        return
+    done = event.cumulative_quantity >= order.quantity
+    ended = order.status in ("cancelled", "rejected")
+    status = "filled" if done else order.status if ended else "partially_filled"
+    order = order.model_copy(
+        update={"filled": event.cumulative_quantity, "fees": order.fees + event.fee, "status": status}
+    )
+    if order.side == "buy":
+        _bought(step, order, quantity=quantity, price=event.price, fee=event.fee, fill_id=event.fill_id)
+    else:
+        order = _sold(step, order, quantity=quantity, price=event.price, fee=event.fee, fill_id=event.fill_id)
+    step.record(
+        Fill,
+        fill_id=event.fill_id,
+        client_order_id=order.client_order_id,
+        symbol=order.symbol,
+        side=order.side,
+        quantity=quantity,
+        price=event.price,
+        fee=event.fee,
+        cumulative_quantity=event.cumulative_quantity,
+    )
+    step.put_order(order)
+    _after_ending(step, order) if done else exits.judge(step, order.symbol)
+
+
+def _has_place(step: Step, order: LiveOrder) -> bool:
+    """Tell whether a fill can be booked: a buy needs its entry or its position, a sell its position."""
+    held = step.portfolio.position(order.symbol)
+    return held is not None or (order.side == "buy" and step.portfolio.entry(order.symbol) is not None)
+
+
+def _not_ours(step: Step, event: OrderFill) -> None:
+    """Leave a fill that belongs to nothing here to the next reconciliation, where the broker wins."""
+    step.change(moved_since_snapshot=True)
+    body = (
+        f"{event.quantity:f} {event.symbol} at {event.price:f}, order {event.client_order_id}: nothing here wants it."
+    )
+    step.alert("A fill that nothing here wants", body=body, severity="critical", symbol=event.symbol)
+
+
+def _after_ending(step: Step, order: LiveOrder) -> None:
+    """Go on once a buy has ended: its entry may be complete, and an exit may have waited for it."""
+    if order.side != "buy":
+        return
+    entry = step.portfolio.entry(order.symbol)
+    if entry is not None and step.portfolio.position(order.symbol) is None and order.status != "filled":
+        step.put_entry(entry.model_copy(update={"tranches": entry.tranches[: entry.sent]}))
+    entries.complete(step, order.symbol)
+    exits.judge(step, order.symbol)
+
+
+def _bought(step: Step, order: LiveOrder, *, quantity: Decimal, price: Decimal, fee: Decimal, fill_id: str) -> None:
+    portfolio = step.portfolio
+    spent = quantity * price + fee
+    step.change(cash=portfolio.cash - spent, buying_power=max(ZERO, portfolio.buying_power - spent))
+    held = portfolio.position(order.symbol)
+    position = held or _opened(step, step.portfolio.entry(order.symbol), price=price)
+    total = position.quantity + quantity
+    average = (position.quantity * position.avg_entry_price + quantity * price) / total
+    position = position.model_copy(update={"quantity": total, "avg_entry_price": average})
+    lot = TaxLot(
+        lot_id=ids.of("lot", portfolio.account_id, fill_id),
+        position_id=position.position_id,
+        symbol=order.symbol,
+        acquired_at=step.now,
+        quantity=quantity,
+        open_quantity=quantity,
+        cost_basis_per_share=(quantity * price + fee) / quantity,
+        decision_id=order.decision_id,
+    )
+    step.change(lots=(*tax_lots.forget_old(step.portfolio.lots, now=step.now), lot))
+    _record_lot(step, lot)
+    levels.set_from_entry(step, position, reason="opened" if held is None else "tranche")
+
+
+def _opened(step: Step, entry: Entry | None, *, price: Decimal) -> Position:
+    """Return the position that an entry's first fill opens, still without shares."""
+    if entry is None:
+        raise ValueError("a buy without an entry has no place")
+    step.put_entry(entry.model_copy(update={"first_fill_price": price}))
+    return Position(
+        position_id=ids.position_id(step.portfolio.account_id, decision_id=entry.decision_id),
+        symbol=entry.symbol,
+        sector=entry.sector,
+        quantity=ZERO,
+        avg_entry_price=price,
+        decision_id=entry.decision_id,
+        source_type=entry.source_type,
+        recommendation_id=entry.recommendation_id,
+        confidence=entry.confidence,
+        is_micro=entry.is_micro,
+        opened_at=step.now,
+        first_fill_price=price,
+        base_stop=price,
+        target_price=price,
+        atr=entry.atr,
+        multiplier=entry.multiplier,
+        reward_risk_ratio=entry.reward_risk_ratio,
+        last_price=entry.price,
+        last_price_at=entry.price_at,
+        closes=entry.closes,
+        earnings_on=entry.earnings_on,
+        earnings_session=entry.earnings_session,
+        earnings_reported_at=entry.earnings_reported_at,
+    )
+
+
+def _sold(step: Step, order: LiveOrder, *, quantity: Decimal, price: Decimal, fee: Decimal, fill_id: str) -> LiveOrder:
+    portfolio = step.portfolio
+    position = portfolio.position(order.symbol)
+    if position is None:
+        raise ValueError("a sell without a position has no place")
+    if quantity > position.quantity:
+        body = (
+            f"{quantity:f} {order.symbol} were sold, {position.quantity:f} are held; the next reconciliation decides."
+        )
+        step.alert("More sold than held", body=body, severity="critical", symbol=order.symbol)
+        quantity = position.quantity
+    closed = tax_lots.close_fifo(portfolio.lots, symbol=order.symbol, quantity=quantity, at=step.now)
+    proceeds = quantity * price - fee
+    profit = proceeds - closed.cost
+    step.change(
+        lots=tax_lots.forget_old(closed.lots, now=step.now),
+        cash=portfolio.cash + proceeds,
+        buying_power=portfolio.buying_power + proceeds,
+        realized_pnl=portfolio.realized_pnl + profit,
+        realized_peak=max(portfolio.realized_peak, portfolio.realized_pnl + profit),
+    )
+    for lot in closed.changed:
+        _record_lot(step, lot)
+    remaining = position.model_copy(update={"quantity": position.quantity - quantity})
+    step.put_position(remaining)
+    if remaining.quantity == 0:
+        levels.close(step, remaining)
+        step.drop_entry(order.symbol)
+    order = order.model_copy(update={"proceeds": order.proceeds + quantity * price, "cost": order.cost + closed.cost})
+    trade_id = _record_trade(step, order, position=position)
+    _fill_reserve(
+        step,
+        profit,
+        realized_before=portfolio.realized_pnl,
+        peak=portfolio.realized_peak,
+        trade_id=trade_id,
+        fill_id=fill_id,
+    )
+    return order
+
+
+def _record_trade(step: Step, order: LiveOrder, *, position: Position) -> str:
+    """Record a closing order as it now stands; `order` counts the fill at hand."""
+    trade_id = ids.of("trade", step.portfolio.account_id, order.client_order_id)
+    profit = order.proceeds - order.fees - order.cost
+    step.record(
+        Trade,
+        trade_id=trade_id,
+        client_order_id=order.client_order_id,
+        position_id=position.position_id,
+        symbol=order.symbol,
+        entry_price=order.cost / order.filled,
+        exit_price=order.proceeds / order.filled,
+        quantity=order.filled,
+        opened_at=position.opened_at,
+        closed_at=step.now,
+        realized_pnl=profit,
+        realized_pnl_pct=profit / order.cost if order.cost else ONE,
+        tax_adjusted_pnl=profit,
+        wash_sale=False,
+        disallowed_loss=ZERO,
+        exit_purpose=order.purpose,
+        recommendation_id=position.recommendation_id,
+        is_micro=position.is_micro,
+    )
+    return trade_id
+
+
+def _fill_reserve(
+    step: Step, profit: Decimal, *, realized_before: Decimal, peak: Decimal, trade_id: str, fill_id: str
+) -> None:
+    amount = reserve_pool.siphon(
+        profit, realized_before=realized_before, realized_peak=peak, policy=step.portfolio.policy
+    )
+    if amount > 0:
+        move_reserve(step, amount, trigger="profit_siphon", trade_id=trade_id, fill_id=fill_id)
+
+
+def move_reserve(
+    step: Step,
+    amount: Decimal,
+    *,
+    trigger: str,
+    trade_id: str | None = None,
+    fill_id: str | None = None,
+    reason: str | None = None,
+) -> None:
+    """Move dollars into the reserve (negative: out of it) with one gapless ledger entry."""
+    seq, balance = step.portfolio.ledger_seq + 1, step.portfolio.reserve + amount
+    step.change(reserve=balance, ledger_seq=seq)
+    step.record(
+        LedgerEntry,
+        entry_id=ids.of("ledger", step.portfolio.account_id, seq),
+        seq=seq,
+        amount=amount,
+        balance_after=balance,
+        trigger=trigger,
+        trade_id=trade_id,
+        fill_id=fill_id,
+        reason=reason,
+    )
+    step.keep_state()
+
+
+def _record_lot(step: Step, lot: TaxLot) -> None:
+    step.record(
+        Lot,
+        lot_id=lot.lot_id,
+        position_id=lot.position_id,
+        symbol=lot.symbol,
+        acquired_at=lot.acquired_at,
+        quantity=lot.quantity,
+        open_quantity=lot.open_quantity,
+        cost_basis_per_share=lot.cost_basis_per_share,
+        status=lot.status,
+        closed_at=lot.closed_at,
+        disallowed_loss=lot.disallowed_loss,
+        decision_id=lot.decision_id,
+    )

@@ -1,0 +1,387 @@
+"""The gates: every reason for which a signal is not acted on, all evaluated, in the order of the contract.
+
+A gate's `passed` is None where it does not apply (the entry gates for a sell) or where its input is missing because an
+earlier one failed; the first that is False is the decision's skip reason.
+"""
+
+import datetime as dt
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Literal, NamedTuple
+
+from trading import circuit_breaker, dedupe, earnings, position_sizer, stop_loss, trading_window
+from trading.effects import Check, EarningsFlag, Gate, GateName, SourceType
+from trading.inputs import Action, EarningsSession
+from trading.market import Closes
+from trading.money import ONE, ZERO
+from trading.portfolio import Portfolio
+from trading.position_sizer import Sized
+from trading.stop_loss import Levels
+
+LIFETIME = dt.timedelta(hours=24)  # of a recommendation that names no expiry
+
+
+class Candidate(NamedTuple):
+    """A signal with the facts of its symbol: what the gates look at."""
+
+    source_type: SourceType
+    source_id: str
+    symbol: str
+    action: Action
+    mode: str
+    confidence: Decimal
+    generated_at: dt.datetime
+    expires_at: dt.datetime
+    known: bool
+    sector: str | None
+    price: Decimal | None
+    price_at: dt.datetime | None
+    atr: Decimal | None
+    closes: Closes
+    earnings_on: dt.date | None
+    earnings_session: EarningsSession | None
+    earnings_reported_at: dt.datetime | None
+    superseded_by: str | None = None
+    window_missed: str | None = None
+    building: bool = False  # a later tranche: already_held, expired and superseded do not apply
+
+
+class Evaluation(NamedTuple):
+    """Every gate's result, and what they were computed from."""
+
+    gates: tuple[Gate, ...]
+    sized: Sized | None
+    levels: Levels | None
+    correlation: Check
+    sector: Check
+    earnings_flag: EarningsFlag
+
+    @property
+    def skip_reason(self) -> GateName | None:
+        """Return the first gate that failed, None when the signal is acted on."""
+        return next((gate.name for gate in self.gates if gate.passed is False), None)
+
+
+Result = tuple[bool | None, object, object, str | None]
+_NONE: Result = (None, None, None, None)
+
+
+class _View:
+    """What several gates share, computed once."""
+
+    def __init__(self, portfolio: Portfolio, candidate: Candidate) -> None:
+        self.portfolio = portfolio
+        self.candidate = candidate
+        self.policy = portfolio.policy
+        self.tier = portfolio.tier
+        self.now = portfolio.now
+        self.is_buy = candidate.action == "buy"
+        self.position = portfolio.position(candidate.symbol)
+        self.flag = earnings.flag(
+            self.now,
+            earnings_on=candidate.earnings_on,
+            session=candidate.earnings_session,
+            reported_at=candidate.earnings_reported_at,
+            generated_at=candidate.generated_at,
+            policy=self.policy,
+        )
+        self.stale_for = self._staleness()
+        self.sized = self._sized()
+        self.levels = self._levels()
+
+    def _staleness(self) -> dt.timedelta | None:
+        at = self.candidate.price_at
+        return None if at is None else trading_window.session_time(at, until=self.now)
+
+    def _has_price(self) -> bool:
+        limit = dt.timedelta(minutes=self.policy.stale_price_minutes)
+        return self.candidate.price is not None and self.stale_for is not None and self.stale_for <= limit
+
+    def _sized(self) -> Sized | None:
+        candidate = self.candidate
+        if not self.is_buy or not self._has_price() or candidate.price is None or candidate.sector is None:
+            return None
+        if candidate.confidence < self.tier.min_confidence or self.portfolio.snapshot_at is None:
+            return None
+        return position_sizer.size_position(
+            self.portfolio,
+            confidence=candidate.confidence,
+            price=candidate.price,
+            sector=candidate.sector,
+            closes=candidate.closes,
+            earnings_flag=self.flag,
+        )
+
+    def _levels(self) -> Levels | None:
+        candidate = self.candidate
+        if self.sized is None or candidate.atr is None or candidate.price is None:
+            return None
+        return stop_loss.initial_levels(
+            candidate.price,
+            atr=candidate.atr,
+            multiplier=self.tier.stop_loss_atr_multiplier,
+            reward_risk_ratio=self.tier.reward_risk_ratio,
+        )
+
+
+def evaluate(portfolio: Portfolio, candidate: Candidate) -> Evaluation:
+    """Evaluate every gate for a signal at the account's now."""
+    view = _View(portfolio, candidate)
+    gates = []
+    for name, gate, for_sells in _GATES:
+        passed, value, limit, detail = gate(view) if view.is_buy or for_sells else _NONE
+        if passed is None:
+            gates.append(Gate(name=name, passed=None))
+        else:
+            gates.append(Gate(name=name, passed=passed, value=_text(value), limit=_text(limit), detail=detail))
+    return Evaluation(tuple(gates), view.sized, view.levels, _correlation_check(view), _sector_check(view), view.flag)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, dt.datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value is None else str(value)
+
+
+def _not_actionable(view: _View) -> Result:
+    modes = ("paper_eligible", "live_eligible") if view.portfolio.mode == "paper" else ("live_eligible",)
+    candidate = view.candidate
+    fits = candidate.action in ("buy", "sell") and candidate.mode in modes
+    return fits, f"{candidate.action} {candidate.mode}", "buy or sell, " + " or ".join(modes), None
+
+
+def _expired(view: _View) -> Result:
+    if view.candidate.building:
+        return _NONE
+    return view.candidate.expires_at > view.now, view.candidate.expires_at, view.now, None
+
+
+def _superseded(view: _View) -> Result:
+    if view.candidate.building:
+        return _NONE
+    newer = view.candidate.superseded_by
+    return newer is None, newer, "none", None
+
+
+def _unknown_symbol(view: _View) -> Result:
+    known = view.candidate.known or (not view.is_buy and view.position is not None)
+    return known, view.candidate.symbol, "a tracked company", None
+
+
+def _not_ready(view: _View) -> Result:
+    portfolio = view.portfolio
+    missing = []
+    if portfolio.snapshot_at is None:
+        missing.append("no account snapshot yet")
+    if view.is_buy:
+        if portfolio.snapshot_at is not None and not portfolio.reconciled:
+            missing.append("not reconciled with the broker")
+        if view.candidate.known and view.candidate.atr is None:
+            missing.append("ATR needs 15 daily bars")
+        if dedupe.count(portfolio.seen) > dedupe.MOST_IDS:
+            missing.append("too many recommendations are remembered")
+    return not missing, "; ".join(missing) or "ready", "ready", None
+
+
+def _engine_paused(view: _View) -> Result:
+    portfolio = view.portfolio
+    if not view.policy.enabled:
+        return False, "disabled", "running", None
+    if not view.is_buy:
+        return _NONE
+    state = "halted" if portfolio.halted else "paused" if portfolio.paused else "running"
+    return state == "running", state, "running", None
+
+
+def _circuit_breaker_active(view: _View) -> Result:
+    breakers = circuit_breaker.active(view.portfolio)
+    names = ", ".join(breaker.trigger for breaker in breakers) or "inactive"
+    return not breakers, names, "inactive", f"until {_text(breakers[0].until)}" if breakers else None
+
+
+def _market_stress(view: _View) -> Result:
+    reading = circuit_breaker.stress(view.portfolio)
+    limit = view.policy.market_stress_threshold
+    return not circuit_breaker.is_stressed(view.portfolio), reading.value if reading else None, limit, None
+
+
+def _broad_decline(view: _View) -> Result:
+    share = circuit_breaker.declining_share(view.portfolio)
+    return not circuit_breaker.is_declining(view.portfolio), share, view.policy.broad_decline_share, None
+
+
+def _active_pool_minimum(view: _View) -> Result:
+    if view.portfolio.snapshot_at is None:
+        return _NONE
+    pool = view.portfolio.active_pool
+    return not circuit_breaker.is_under_minimum(view.portfolio), pool, view.policy.active_pool_minimum, None
+
+
+def _outside_trading_window(view: _View) -> Result:
+    missed = view.candidate.window_missed
+    is_open = trading_window.is_window_open(view.now, margin_minutes=view.policy.window_margin_minutes)
+    return is_open and missed is None, view.now, f"{view.policy.window_margin_minutes} min inside the session", missed
+
+
+def _price_unavailable(view: _View) -> Result:
+    limit = dt.timedelta(minutes=view.policy.stale_price_minutes)
+    if view.candidate.price is None or view.stale_for is None:
+        return False, "no price", f"at most {view.policy.stale_price_minutes} min old", None
+    minutes = int(view.stale_for.total_seconds() // 60)
+    return view.stale_for <= limit, minutes, view.policy.stale_price_minutes, "minutes of session time"
+
+
+def _ticker_cooldown(view: _View) -> Result:
+    until = circuit_breaker.cooldown_until(view.portfolio, symbol=view.candidate.symbol)
+    return until is None, until, view.now, None
+
+
+def _earnings_blackout(view: _View) -> Result:
+    return view.flag != "within_1_day", view.flag, "within_1_day", None
+
+
+def _insufficient_confidence(view: _View) -> Result:
+    return (
+        view.candidate.confidence >= view.tier.min_confidence,
+        view.candidate.confidence,
+        view.tier.min_confidence,
+        None,
+    )
+
+
+def _no_position_to_sell(view: _View) -> Result:
+    if view.candidate.action != "sell":
+        return _NONE
+    held = view.position.quantity if view.position else ZERO
+    leaving = view.position is not None and view.position.exit is not None
+    return held > 0 and not leaving, held, "more than 0", "an exit is under way" if leaving else None
+
+
+def _already_held(view: _View) -> Result:
+    if view.candidate.building:
+        return _NONE
+    symbol = view.candidate.symbol
+    foreign = any(position.symbol == symbol and position.quantity != 0 for position in view.portfolio.foreign)
+    held = symbol in view.portfolio.held_symbols or foreign
+    return not held, symbol if held else "none", "none", "the broker's account holds it besides us" if foreign else None
+
+
+def _position_limit_reached(view: _View) -> Result:
+    count, limit = len(view.portfolio.held_symbols), view.policy.max_open_positions
+    return count < limit, count, limit, None
+
+
+def _correlation_too_high(view: _View) -> Result:
+    if view.sized is None:
+        return _NONE
+    rule = view.sized.correlation
+    return not rule.rejected, rule.average, view.policy.correlation_limit, None
+
+
+def _sector_limit(view: _View) -> Result:
+    if view.sized is None or view.candidate.price is None:
+        return _NONE
+    buys_one = position_sizer.shares(view.sized.sector_room, price=view.candidate.price, policy=view.policy) > 0
+    return buys_one, view.sized.sector_exposure, view.sized.sector_limit, f"room {_text(view.sized.sector_room)}"
+
+
+def _portfolio_heat(view: _View) -> Result:
+    if view.sized is None or view.levels is None or view.candidate.price is None:
+        return _NONE
+    added = view.sized.quantity * (view.candidate.price - view.levels.stop)
+    heat, limit = view.portfolio.portfolio_heat + added, view.portfolio.max_portfolio_heat
+    return heat <= limit, heat, limit, None
+
+
+def _reserve_not_backed(view: _View) -> Result:
+    if view.portfolio.snapshot_at is None:
+        return _NONE
+    return view.portfolio.spendable > 0, view.portfolio.spendable, "more than 0", "cash - holds - reserve"
+
+
+def _insufficient_active_pool(view: _View) -> Result:
+    if view.sized is None:
+        return _NONE
+    short = view.sized.shares_before_cash > 0 and view.sized.quantity == 0
+    return not short, view.sized.sizing.cash, view.sized.sizing.caps, None
+
+
+def _below_one_share(view: _View) -> Result:
+    if view.sized is None or view.candidate.price is None:
+        return _NONE
+    detail = f"price {_text(view.candidate.price)}, allocation {_text(view.sized.sizing.cash)}"
+    return view.sized.quantity > 0, view.sized.quantity, "more than 0", detail
+
+
+def _of_micro_trades_alone(_: _View) -> Result:
+    return _NONE  # a recommendation is never a micro trade
+
+
+def _correlation_check(view: _View) -> Check:
+    rule = view.sized.correlation if view.sized else None
+    if rule is None or rule.average is None:
+        return Check(result="not_applicable")
+    return Check(
+        result=_result(rejected=rule.rejected, factor=rule.factor),
+        value=rule.average,
+        limit=view.policy.correlation_limit,
+        factor=rule.factor,
+    )
+
+
+def _sector_check(view: _View) -> Check:
+    if view.sized is None or view.candidate.price is None:
+        return Check(result="not_applicable")
+    before, after = view.sized.sizing.correlation, view.sized.sizing.sector
+    fits = position_sizer.shares(view.sized.sector_room, price=view.candidate.price, policy=view.policy) > 0
+    factor = after / before if before > 0 else ONE
+    return Check(
+        result=_result(rejected=not fits, factor=factor),
+        value=view.sized.sector_exposure,
+        limit=view.sized.sector_limit,
+        factor=factor,
+    )
+
+
+def _result(*, rejected: bool, factor: Decimal) -> Literal["passed", "reduced", "rejected"]:
+    if rejected:
+        return "rejected"
+    return "reduced" if factor < 1 else "passed"
+
+
+_GATES: tuple[tuple[GateName, Callable[[_View], Result], bool], ...] = (
+    ("not_actionable", _not_actionable, True),
+    ("expired", _expired, True),
+    ("superseded", _superseded, True),
+    ("unknown_symbol", _unknown_symbol, True),
+    ("not_ready", _not_ready, True),
+    ("engine_paused", _engine_paused, True),
+    ("circuit_breaker_active", _circuit_breaker_active, False),
+    ("market_stress", _market_stress, False),
+    ("broad_decline", _broad_decline, False),
+    ("active_pool_minimum", _active_pool_minimum, False),
+    ("outside_trading_window", _outside_trading_window, True),
+    ("price_unavailable", _price_unavailable, False),
+    ("ticker_cooldown", _ticker_cooldown, False),
+    ("earnings_blackout", _earnings_blackout, False),
+    ("insufficient_confidence", _insufficient_confidence, True),
+    ("no_position_to_sell", _no_position_to_sell, True),
+    ("already_held", _already_held, False),
+    ("position_limit_reached", _position_limit_reached, False),
+    ("correlation_too_high", _correlation_too_high, False),
+    ("sector_limit", _sector_limit, False),
+    ("portfolio_heat", _portfolio_heat, False),
+    ("reserve_not_backed", _reserve_not_backed, False),
+    ("insufficient_active_pool", _insufficient_active_pool, False),
+    ("below_one_share", _below_one_share, False),
+    ("micro_daily_limit", _of_micro_trades_alone, False),
+    ("micro_too_late", _of_micro_trades_alone, False),
+)
+"""Name, function, and whether it applies to a sell."""
+
+NOT_ASKED: tuple[Gate, ...] = tuple(Gate(name=name, passed=None) for name, _, _ in _GATES)
+"""The gates of an exit that the engine makes by itself: none applies."""

@@ -1,0 +1,101 @@
+"""The levels of a position inside a step (R4.7): set at each fill, raised to breakeven, recorded with their inputs.
+
+`publish` tells `watch` what to compare each tick with, once a step for every symbol that the step touched.
+"""
+
+from trading import ids, stop_loss
+from trading.effects import LevelsRemoved, StopLevels, WatchLevel
+from trading.money import ONE, cents_down, cents_up
+from trading.portfolio import Position
+from trading.records import LevelReason, StopLevelSet
+from trading.step import Step
+
+
+def set_from_entry(step: Step, position: Position, *, reason: LevelReason) -> None:
+    """Put a position whose stop and target are computed anew from its average fill; while tranches fill it may fall."""
+    levels = stop_loss.initial_levels(
+        position.avg_entry_price,
+        atr=position.atr,
+        multiplier=position.multiplier,
+        reward_risk_ratio=position.reward_risk_ratio,
+    )
+    moved = position.model_copy(update={"base_stop": levels.stop, "target_price": levels.target})
+    _put(step, moved, reason=reason)
+
+
+def raise_to_breakeven(step: Step, symbol: str) -> None:
+    """Move the stop to the entry once the price is beyond half of the target distance (R4.6)."""
+    position = step.portfolio.position(symbol)
+    if position is None:
+        return
+    raised = stop_loss.breakeven_stop(position)
+    if raised is not None:
+        _put(step, position.model_copy(update={"base_stop": raised}), reason="breakeven")
+
+
+def close(step: Step, position: Position) -> None:
+    """Record that the levels of a position have ended."""
+    _record(step, position.model_copy(update={"revision": position.revision + 1}), reason="closed")
+
+
+def publish(step: Step) -> None:
+    """Send the levels of every symbol that this step touched."""
+    for symbol in sorted(step.touched):
+        step.emit(_levels_of(step, symbol))
+
+
+def _put(step: Step, position: Position, *, reason: LevelReason) -> None:
+    revised = position.model_copy(update={"revision": position.revision + 1})
+    step.put_position(revised)
+    _record(step, revised, reason=reason)
+    step.keep_state()
+
+
+def _record(step: Step, position: Position, *, reason: LevelReason) -> None:
+    step.record(
+        StopLevelSet,
+        level_id=ids.of("level", step.portfolio.account_id, position.position_id, position.revision),
+        position_id=position.position_id,
+        symbol=position.symbol,
+        revision=position.revision,
+        stop_price=position.stop_price,
+        target_price=position.target_price,
+        entry_price=position.avg_entry_price,
+        atr=position.atr,
+        multiplier=position.multiplier,
+        reward_risk_ratio=position.reward_risk_ratio,
+        signal_confidence=position.confidence,
+        reason=reason,
+    )
+
+
+def _levels_of(step: Step, symbol: str) -> StopLevels | LevelsRemoved:
+    portfolio = step.portfolio
+    position, entry = portfolio.position(symbol), portfolio.entry(symbol)
+    is_queued = any(waiting.recommendation.symbol == symbol for waiting in portfolio.queue)
+    if position is None and entry is None and not is_queued:
+        return LevelsRemoved(account_id=portfolio.account_id, symbol=symbol)
+    watch = []
+    if position is not None:
+        half, loss = (
+            stop_loss.breakeven_above(position),
+            stop_loss.position_loss_price(position, policy=portfolio.policy),
+        )
+        decline = position.avg_entry_price * (ONE - portfolio.policy.broad_decline_pct)
+        if position.base_stop < position.avg_entry_price:
+            watch.append(WatchLevel(reason="breakeven", price=cents_up(half)))
+        watch.append(WatchLevel(reason="broad_decline", price=cents_down(decline)))
+        watch.append(WatchLevel(reason="position_loss", price=cents_down(loss)))
+    if entry is not None and entry.unsent > 0 and entry.first_fill_price is not None:
+        low, high = entry.first_fill_price - entry.atr, entry.first_fill_price + entry.atr
+        watch.extend(WatchLevel(reason="tranche", price=price) for price in (low, high) if price > 0)
+    return StopLevels(
+        account_id=portfolio.account_id,
+        symbol=symbol,
+        revision=step.seq,
+        set_at=step.now,
+        stop=position.stop_price if position is not None else None,
+        target=position.target_price if position is not None else None,
+        watch=tuple(watch),
+        interval_seconds=portfolio.policy.polling_interval_seconds,
+    )

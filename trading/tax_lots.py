@@ -1,0 +1,43 @@
+"""Tax lots (R12): one lot an opening fill, closed first in, first out."""
+
+import datetime as dt
+from decimal import Decimal
+from typing import NamedTuple
+
+from trading.money import ZERO
+from trading.portfolio import TaxLot
+
+KEPT_FOR = dt.timedelta(days=61)  # the wash-sale window, 30 days either side of a sale
+
+
+class Closed(NamedTuple):
+    """What a sale did: all lots as they now stand, those it changed, and the cost of the shares sold in dollars."""
+
+    lots: tuple[TaxLot, ...]
+    changed: tuple[TaxLot, ...]
+    cost: Decimal
+
+
+def close_fifo(lots: tuple[TaxLot, ...], *, symbol: str, quantity: Decimal, at: dt.datetime) -> Closed:
+    """Sell `quantity` shares from the oldest open lots; raise ValueError when fewer are open."""
+    left, cost = quantity, ZERO
+    after: list[TaxLot] = []
+    changed: list[TaxLot] = []
+    for lot in lots:
+        sold = min(left, lot.open_quantity) if lot.symbol == symbol else ZERO
+        if sold > 0:
+            left -= sold
+            cost += sold * lot.cost_basis_per_share
+            remaining = lot.open_quantity - sold
+            closing = {"status": "closed", "closed_at": at} if remaining == 0 else {}
+            lot = lot.model_copy(update={"open_quantity": remaining, **closing})  # noqa: PLW2901 - the lot moves on
+            changed.append(lot)
+        after.append(lot)
+    if left > 0:
+        raise ValueError(f"{quantity} {symbol} sold, {left} more than the open lots hold")
+    return Closed(tuple(after), tuple(changed), cost)
+
+
+def forget_old(lots: tuple[TaxLot, ...], *, now: dt.datetime) -> tuple[TaxLot, ...]:
+    """Drop lots that closed more than 61 days ago; PostgreSQL keeps them."""
+    return tuple(lot for lot in lots if lot.closed_at is None or now - lot.closed_at <= KEPT_FOR)
