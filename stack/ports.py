@@ -4,6 +4,7 @@ import contextlib
 import pathlib
 import secrets
 import socket
+import time
 from collections.abc import Iterable
 
 from stack.errors import PortTaken
@@ -49,10 +50,16 @@ def kept_ports(folder: pathlib.Path, names: Iterable[str]) -> dict[str, int]:
     return {name: chosen[name] for name in names}
 
 
-def assert_free(port: int, owner: str, mend: str, *, host: str = LOOPBACK) -> None:
-    """Raise `PortTaken` when another program listens on the port that `owner` needs."""
-    if not is_free(port, host):
-        raise PortTaken(f"port {port} of {owner} is in use by another program: stop that program, or {mend}")
+def assert_free(port: int, owner: str, mend: str, *, host: str = LOOPBACK, patience_seconds: float = 3) -> None:
+    """Raise `PortTaken` when another program listens on the port that `owner` needs.
+
+    One that is just ending, such as the broker of a stack that was killed, is given `patience_seconds`.
+    """
+    deadline = time.monotonic() + patience_seconds
+    while not is_free(port, host):
+        if time.monotonic() > deadline:
+            raise PortTaken(f"port {port} of {owner} is in use by another program: stop that program, or {mend}")
+        time.sleep(0.1)
 
 
 def answers(port: int, host: str = LOOPBACK) -> bool:

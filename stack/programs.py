@@ -87,10 +87,14 @@ def await_ready(
         time.sleep(0.05)
 
 
-def stop(child: subprocess.Popen[bytes], program: Program, *, grace_seconds: float = 10) -> None:
-    """End the program politely, after `grace_seconds` by force; return when it is gone."""
+def ask_to_stop(child: subprocess.Popen[bytes], program: Program) -> None:
+    """Send the program its polite signal; it may be gone already."""
     with contextlib.suppress(ProcessLookupError):
         child.send_signal(program.stop_signal)
+
+
+def wait_or_kill(child: subprocess.Popen[bytes], *, grace_seconds: float) -> None:
+    """Return when the program is gone: by itself within `grace_seconds`, then by force."""
     try:
         child.wait(grace_seconds)
     except subprocess.TimeoutExpired:
@@ -108,7 +112,8 @@ def running(
         await_ready(child, program, is_ready, timeout_seconds=timeout_seconds)
         yield child
     finally:
-        stop(child, program)
+        ask_to_stop(child, program)
+        wait_or_kill(child, grace_seconds=10)
 
 
 def last_lines(log: pathlib.Path, *, lines: int = 3) -> str:

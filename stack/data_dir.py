@@ -1,0 +1,65 @@
+"""The data directory of one stack: one `stonks up` at a time, and what it writes down for others.
+
+`lock` (held while it runs, with its pid), `ports.json`, `endpoints.json` (there while it runs), `tokens.json`, the
+folders of Kafka and PostgreSQL, and a log a process. Everything is for its owner alone.
+"""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import secrets
+from collections.abc import Iterator
+
+from pydantic import SecretStr
+
+from stack.errors import DataDirInUse, Missing
+from stack.files import make_private_dir, read_json_object, write_private_json
+from streams.settings import Settings
+
+ROLES = ("viewer", "operator", "armer")
+
+
+@contextlib.contextmanager
+def locked(folder: pathlib.Path) -> Iterator[None]:
+    """Hold the directory for this process; raise `DataDirInUse`, with the pid, when another one has it.
+
+    The lock goes with the process, however that ends.
+    """
+    make_private_dir(folder)
+    path = folder / "lock"
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise Missing(f"no right to write to {path} ({error.strerror}): mend its owner and mode") from error
+    with os.fdopen(handle, "r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataDirInUse(
+                f"{folder} is used by another `stonks up` with pid {file.read().strip() or 'unknown'}: "
+                "stop that one, or name another directory with STONKS_DATA_DIR"
+            ) from error
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def tokens(folder: pathlib.Path, settings: Settings) -> dict[str, str]:
+    """Return the API's tokens by role: the given ones, or our own, kept in `tokens.json`, where none is given."""
+    path = folder / "tokens.json"
+    given: dict[str, SecretStr] = {role: getattr(settings, f"api_token_{role}") for role in ROLES}
+    if any(token.get_secret_value() for token in given.values()):
+        path.unlink(missing_ok=True)  # it would name tokens that open nothing
+        return {role: token.get_secret_value() for role, token in given.items()}
+    kept = read_json_object(path)
+    if not all(isinstance(kept.get(role), str) and kept[role] for role in ROLES):
+        kept = {role: secrets.token_urlsafe(32) for role in ROLES}
+        write_private_json(path, kept)
+    return {role: kept[role] for role in ROLES}
+
+
+def endpoints_path(folder: pathlib.Path) -> pathlib.Path:
+    """Return where a running stack says how it is reached."""
+    return folder / "endpoints.json"
