@@ -9,7 +9,8 @@ from trading import entries, exits, ids, levels, reserve_pool, tax_lots
 from trading.inputs import OrderAccepted, OrderCancelled, OrderFill, OrderRejected, OrderUnknown
 from trading.money import ONE, ZERO
 from trading.portfolio import Entry, LiveOrder, Position, TaxLot
-from trading.records import Fill, LedgerEntry, Lot, Trade
+from trading.reconciliation import record_lot
+from trading.records import Fill, LedgerEntry, Trade
 from trading.step import Step
 
 
@@ -130,7 +131,7 @@ def _bought(step: Step, order: LiveOrder, *, quantity: Decimal, price: Decimal, 
         decision_id=order.decision_id,
     )
     step.change(lots=(*tax_lots.forget_old(step.portfolio.lots, now=step.now), lot))
-    _record_lot(step, lot)
+    record_lot(step, lot)
     levels.set_from_entry(step, position, reason="opened" if held is None else "tranche")
 
 
@@ -188,7 +189,7 @@ def _sold(step: Step, order: LiveOrder, *, quantity: Decimal, price: Decimal, fe
         realized_peak=max(portfolio.realized_peak, portfolio.realized_pnl + profit),
     )
     for lot in closed.changed:
-        _record_lot(step, lot)
+        record_lot(step, lot)
     remaining = position.model_copy(update={"quantity": position.quantity - quantity})
     step.put_position(remaining)
     if remaining.quantity == 0:
@@ -268,20 +269,3 @@ def move_reserve(
         reason=reason,
     )
     step.keep_state()
-
-
-def _record_lot(step: Step, lot: TaxLot) -> None:
-    step.record(
-        Lot,
-        lot_id=lot.lot_id,
-        position_id=lot.position_id,
-        symbol=lot.symbol,
-        acquired_at=lot.acquired_at,
-        quantity=lot.quantity,
-        open_quantity=lot.open_quantity,
-        cost_basis_per_share=lot.cost_basis_per_share,
-        status=lot.status,
-        closed_at=lot.closed_at,
-        disallowed_loss=lot.disallowed_loss,
-        decision_id=lot.decision_id,
-    )

@@ -225,6 +225,7 @@ class Schedule(Frozen):
 
     tick_at: Instant
     phase_at: Instant | None
+    margin_minutes: int
 
 
 class Portfolio(Frozen):

@@ -76,9 +76,10 @@ class Step:
         )
 
     def alert(self, subject: str, *, body: str, severity: Severity = "warning", symbol: str | None = None) -> None:
-        """Record an alert and tell the operator."""
+        """Record an alert and, unless it is for information only, tell the operator."""
         self.record(Alert, severity=severity, subject=subject, body=body, symbol=symbol)
-        self.notify("alert", severity=severity, subject=subject, body=body)
+        if severity != "info":
+            self.notify("alert", severity=severity, subject=subject, body=body)
 
     def put_position(self, position: Position) -> None:
         """Replace the position of a symbol, add it, or remove it when it holds nothing."""

@@ -1,0 +1,101 @@
+"""What the market says to an account: marks and triggers, closed bars, earnings dates, macro events, stress."""
+
+from collections.abc import Callable
+from typing import Any
+
+from trading import breakers, entries, exits, levels, market
+from trading.events import BarClosed, EarningsChanged, MacroEventReceived, Mark, StressReceived, TrendReceived
+from trading.portfolio import Entry, Position, Reading, Waiting
+from trading.step import Step
+
+
+def on_mark(step: Step, event: Mark) -> None:
+    """Take a price over, raise the stop, leave what is to be left, and decide what waited for this price.
+
+    An older price than the newest known one changes nothing.
+    """
+    symbol = event.symbol
+    position, entry = step.portfolio.position(symbol), step.portfolio.entry(symbol)
+    if position is not None and event.price_at >= position.last_price_at:
+        moved = position.model_copy(update={"last_price": event.last, "last_price_at": event.price_at})
+        _swap_position(step, moved)
+        levels.raise_to_breakeven(step, symbol)
+        exits.judge(step, symbol)
+    entry = step.portfolio.entry(symbol)
+    if entry is not None and event.price_at >= entry.price_at:
+        _swap_entry(step, entry.model_copy(update={"price": event.last, "price_at": event.price_at}))
+    waiting = next((known for known in step.portfolio.queue if known.recommendation.symbol == symbol), None)
+    if waiting is not None and (waiting.last_price_at is None or event.price_at >= waiting.last_price_at):
+        fresh = {"last_price": event.last, "last_price_at": event.price_at}
+        _swap_waiting(step, waiting.model_copy(update=fresh))
+        entries.release(step)
+
+
+def on_bar(step: Step, event: BarClosed) -> None:
+    """Take a closed session over: its close for correlation, its ATR for what is decided next."""
+
+    def newer(kept: Any) -> dict[str, Any]:
+        closes = market.with_close(kept.closes, on=event.on, close=event.close)
+        return {"closes": closes, "atr": event.atr if event.atr is not None else kept.atr}
+
+    _update_symbol(step, event.symbol, newer)
+
+
+def on_earnings(step: Step, event: EarningsChanged) -> None:
+    """Take a changed earnings date over."""
+    fields = {
+        "earnings_on": event.earnings_on,
+        "earnings_session": event.session,
+        "earnings_reported_at": event.reported_at,
+    }
+    _update_symbol(step, event.symbol, lambda _: fields)
+
+
+def on_stress(step: Step, event: StressReceived) -> None:
+    """Keep the newest reading of each name, unless it is older than the one known."""
+    reading = event.reading
+    others = tuple(known for known in step.portfolio.stress if known.name != reading.name)
+    known = next((known for known in step.portfolio.stress if known.name == reading.name), None)
+    if known is None or reading.at >= known.at:
+        step.change(stress=(*others, Reading(name=reading.name, value=reading.value, at=reading.at)))
+        breakers.check(step)
+
+
+def on_macro_event(step: Step, event: MacroEventReceived) -> None:
+    """Look at every position again at once (R7.1)."""
+    for position in step.portfolio.positions:
+        exits.judge(step, position.symbol)
+
+
+def on_trend(step: Step, event: TrendReceived) -> None:
+    """Do nothing: while micro trading is off, a trend has no decision (decision 56)."""
+
+
+def _swap_position(step: Step, position: Position) -> None:
+    step.change(
+        positions=tuple(position if known.symbol == position.symbol else known for known in step.portfolio.positions)
+    )
+
+
+def _swap_entry(step: Step, entry: Entry) -> None:
+    step.change(entries=tuple(entry if known.symbol == entry.symbol else known for known in step.portfolio.entries))
+
+
+def _swap_waiting(step: Step, waiting: Waiting) -> None:
+    symbol = waiting.recommendation.symbol
+    step.change(
+        queue=tuple(waiting if known.recommendation.symbol == symbol else known for known in step.portfolio.queue)
+    )
+
+
+def _update_symbol(step: Step, symbol: str, fields: Callable[[Any], dict[str, Any]]) -> None:
+    """Update all that the row keeps of a symbol: its position, its entry, and what waits."""
+    for position in step.portfolio.positions:
+        if position.symbol == symbol:
+            _swap_position(step, position.model_copy(update=fields(position)))
+    for entry in step.portfolio.entries:
+        if entry.symbol == symbol:
+            _swap_entry(step, entry.model_copy(update=fields(entry)))
+    for waiting in step.portfolio.queue:
+        if waiting.recommendation.symbol == symbol:
+            _swap_waiting(step, waiting.model_copy(update=fields(waiting)))
