@@ -12,14 +12,17 @@ import os
 import pathlib
 import stat
 import tempfile
+import time
 
 import requests
+from jgo.constants import MAVEN_CENTRAL_URL
 from jgo.maven import MavenContext, PythonResolver
 
 from stack.errors import Missing
 from streams.settings import Settings
 
 KAFKA_VERSION = "4.3.1"
+ATTEMPTS = 3
 LOCK = pathlib.Path(__file__).with_name("kafka_jars.lock")
 
 
@@ -68,43 +71,44 @@ def missing_jars(cache: pathlib.Path, lock: pathlib.Path = LOCK) -> list[str]:
     return missing
 
 
-def checked_jars(cache: pathlib.Path, lock: pathlib.Path = LOCK) -> list[pathlib.Path]:
+def checked_jars(
+    cache: pathlib.Path, lock: pathlib.Path = LOCK, *, remote: str = MAVEN_CENTRAL_URL
+) -> list[pathlib.Path]:
     """Return the paths of all jars, each with the right bytes; fetch those that are missing.
 
     Processes that come at once take turns. Raises `Missing` for a damaged jar, or for one that is neither in the cache
     nor to be had from the network.
     """
     jars = _folder(cache)
-    jars.mkdir(mode=0o700, exist_ok=True)
+    jars.mkdir(mode=0o700, parents=True, exist_ok=True)
     if missing_jars(cache, lock):
         with open(jars / ".lock", "w") as turn:
             fcntl.flock(turn, fcntl.LOCK_EX)
-            _fetch(missing_jars(cache, lock), cache, locked_jars(lock))
+            _fetch(missing_jars(cache, lock), cache, locked_jars(lock), remote)
     return [_path(cache, coordinate) for coordinate in locked_jars(lock)]
 
 
-def _fetch(coordinates: list[str], cache: pathlib.Path, wanted: dict[str, str]) -> None:
+def _fetch(coordinates: list[str], cache: pathlib.Path, wanted: dict[str, str], remote: str) -> None:
     logging.getLogger("jgo").setLevel(logging.CRITICAL)  # what goes wrong is in our error
     with (
         tempfile.TemporaryDirectory(dir=_folder(cache), prefix=".fetching-") as staging,
         concurrent.futures.ThreadPoolExecutor(max_workers=4) as pool,
     ):
-        maven = MavenContext(resolver=PythonResolver(), repo_cache=pathlib.Path(staging))
-        for done in [pool.submit(_fetch_one, maven, name, cache, wanted[name]) for name in coordinates]:
-            done.result()
+        futures = [
+            pool.submit(
+                _fetch_one, name, _path(cache, name), wanted[name], staging=pathlib.Path(staging), remote=remote
+            )
+            for name in coordinates
+        ]
+        try:
+            for done in concurrent.futures.as_completed(futures):
+                done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _fetch_one(maven: MavenContext, coordinate: str, cache: pathlib.Path, sha256: str) -> None:
-    group, artifact, version = coordinate.split(":")
-    target = _path(cache, coordinate)
-    try:
-        fetched = pathlib.Path(maven.project(group, artifact).at_version(version).artifact().resolve())
-    except (requests.RequestException, RuntimeError, OSError) as error:
-        raise Missing(
-            f"{target.name} is not in the cache {target.parent} and cannot be fetched from Maven Central "
-            f"({type(error).__name__}): connect this machine to the network once, or copy that folder from one that "
-            "has it, or name a running Kafka with STONKS_KAFKA"
-        ) from error
+def _fetch_one(coordinate: str, target: pathlib.Path, sha256: str, *, staging: pathlib.Path, remote: str) -> None:
+    fetched = _download(coordinate, target, staging=staging, remote=remote)
     found = hashlib.sha256(fetched.read_bytes()).hexdigest()
     if found != sha256:
         raise Missing(
@@ -112,6 +116,28 @@ def _fetch_one(maven: MavenContext, coordinate: str, cache: pathlib.Path, sha256
             "for a proxy or a mirror that alters files"
         )
     fetched.replace(target)  # whole or not at all
+
+
+def _download(coordinate: str, target: pathlib.Path, *, staging: pathlib.Path, remote: str) -> pathlib.Path:
+    group, artifact, version = coordinate.split(":")
+    failure: Exception | None = None
+    for attempt in range(ATTEMPTS):
+        time.sleep(attempt * 0.5)
+        # A folder for each attempt: jgo would take the first part of a download that was cut for the whole.
+        maven = MavenContext(
+            resolver=PythonResolver(),
+            repo_cache=staging / f"{target.name}-{attempt}",
+            remote_repos={"central": remote},
+        )
+        try:
+            return pathlib.Path(maven.project(group, artifact).at_version(version).artifact().resolve())
+        except (requests.RequestException, RuntimeError, OSError) as error:
+            failure = error
+    raise Missing(
+        f"{target.name} is not in the cache {target.parent} and cannot be fetched from Maven Central "
+        f"({type(failure).__name__}): connect this machine to the network once, or copy that folder from one that has "
+        "it, or name a running Kafka with STONKS_KAFKA"
+    ) from failure
 
 
 def _folder(cache: pathlib.Path) -> pathlib.Path:
