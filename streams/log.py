@@ -1,0 +1,80 @@
+"""The log as it is on the broker, read past Faust: no group, no commits, exact offsets."""
+
+from collections.abc import AsyncIterator, Iterable
+from typing import NamedTuple, Protocol
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+_WAIT_MS = 500
+_CHUNK = 500
+
+
+class Record(NamedTuple):
+    """One record of the log as it lies there; `timestamp` is the broker's, in milliseconds since 1970."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int
+
+
+class Log(Protocol):
+    """What the guard needs of the log."""
+
+    async def starts(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the first offset that each partition still has."""
+
+    async def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the offset that each partition's next record will have."""
+
+    def read(self, partition: TopicPartition, *, begin: int, end: int) -> AsyncIterator[Record]:
+        """Give the records of `begin` to before `end` in order; offsets that the log does not have are passed over."""
+
+
+class KafkaLog:
+    """Read a broker's log; connects when it is first asked."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._connected: AIOKafkaConsumer | None = None
+
+    async def starts(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the first offset that each partition still has; raises aiokafka's `KafkaError` without a broker."""
+        return dict(await (await self._consumer()).beginning_offsets(list(partitions)))
+
+    async def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the offset that each partition's next record will have; raises as `starts` does."""
+        return dict(await (await self._consumer()).end_offsets(list(partitions)))
+
+    async def read(self, partition: TopicPartition, *, begin: int, end: int) -> AsyncIterator[Record]:
+        """Give the records of `begin` to before `end` in order, waiting for a broker that is away.
+
+        The caller asks for one partition at a time. Raises aiokafka's `OffsetOutOfRangeError` when the log no longer
+        goes back to `begin`.
+        """
+        consumer = await self._consumer()
+        consumer.assign([partition])
+        consumer.seek(partition, begin)
+        while await consumer.position(partition) < end:
+            found = await consumer.getmany(partition, timeout_ms=_WAIT_MS, max_records=_CHUNK)
+            for record in found.get(partition, ()):
+                if record.offset >= end:
+                    return
+                yield Record(record.topic, record.partition, record.offset, record.key, record.value, record.timestamp)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        if self._connected is not None:
+            await self._connected.stop()
+            self._connected = None
+
+    async def _consumer(self) -> AIOKafkaConsumer:
+        if self._connected is None:
+            consumer = AIOKafkaConsumer(
+                bootstrap_servers=self._bootstrap, enable_auto_commit=False, auto_offset_reset="none"
+            )
+            await consumer.start()
+            self._connected = consumer
+        return self._connected
