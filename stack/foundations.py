@@ -55,7 +55,7 @@ def start_foundations(
         with checklist.step("Kafka's jars"):
             checked_jars(cache_dir(settings))
         with checklist.step("Kafka's folder"):
-            services.append(_own_kafka(folder, settings, ports))
+            services.append(own_kafka(folder, settings, ports))
         supervisor.start(services[-1])
     if not (owner_url := given_database(settings)):
         with checklist.step("database folder"):
@@ -104,7 +104,8 @@ def make_tables(url: str) -> list[str]:
         raise StackError(str(error)) from error
 
 
-def _own_kafka(folder: pathlib.Path, settings: Settings, ports: dict[str, int]) -> Service:
+def own_kafka(folder: pathlib.Path, settings: Settings, ports: dict[str, int]) -> Service:
+    """Make our own broker's folder ready and return the service to start."""
     program = kafka.prepare(
         folder / "kafka",
         port=ports["kafka"],
