@@ -12,7 +12,7 @@ from tests.streams.fake_log import TOPIC, FakeLog, arriving, record
 
 
 async def handed_over(guard: Guard, *arrivals: Record | Nudge) -> list[tuple[int, int]]:
-    found = [given async for found in guard.in_order(arriving(arrivals))]
+    found = [one async for one in guard.in_order(arriving(arrivals))]
     return [(one.partition, one.offset) for one in found if one is not None]
 
 
@@ -120,7 +120,7 @@ async def test_closing_waits_until_what_was_handed_over_is_applied() -> None:
 async def test_an_idle_consumer_is_woken_by_every_nudge() -> None:
     guard = Guard(TOPIC, log=FakeLog(p0=[]))
     guard.open({0: 0})
-    assert [given async for found in guard.in_order(arriving([Nudge({})]))] == [None]
+    assert [found async for found in guard.in_order(arriving([Nudge({})]))] == [None]
 
 
 async def test_a_nudge_waits_for_the_one_before_it() -> None:
