@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     connectors_port: Annotated[int, Field(ge=0, le=65535)] = 0  # internal: the connectors' own HTTP; 0 is off
     connectors_url: str = ""  # internal: where the API finds the connectors
     internal_token: SecretStr = SecretStr("")  # internal: what the API shows to the workers and the connectors
+    crash_at: Annotated[str, Field(pattern=r"^([a-z_.]+:[1-9]\d*)?$")] = ""  # tests: `name:n` ends the process there
+    unsafe_no_guard: bool = False  # tests: shows what Faust loses; never set it otherwise
 
     # Without the prefix, because other programs know them by these names; for `stack/` alone.
     xdg_cache_home: Annotated[pathlib.Path | None, Field(validation_alias="xdg_cache_home")] = None
