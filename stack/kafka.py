@@ -51,6 +51,7 @@ JVM = (
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
     "-XX:+ExitOnOutOfMemoryError",  # a broker that is short of memory ends, and is started again
+    "-Djava.net.preferIPv4Stack=true",
     "-XX:-UsePerfData",  # leaves nothing in the temporary folder
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
@@ -78,11 +79,18 @@ def prepare(folder: pathlib.Path, *, port: int, controller_port: int, cache: pat
     log = folder.with_name("kafka.log")
     formatted = folder / "formatted"
     if not formatted.exists():
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster = new_cluster_id()
         tool = ("kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster, "-c", str(config))
         run(Program(name="Kafka's storage tool", command=(*java, *tool), log=log, variables=variables, cwd=folder))
         write_private(formatted, cluster + "\n")  # after the tool: a start that was cut short begins again
     return Program(name="kafka", command=(*java, "kafka.Kafka", str(config)), log=log, variables=variables, cwd=folder)
+
+
+def new_cluster_id() -> str:
+    """Return a random id in Kafka's spelling, 22 characters, not beginning with a dash: the tool would see an option."""
+    while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        continue
+    return text
 
 
 def is_ready(address: str) -> bool:

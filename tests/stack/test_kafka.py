@@ -4,7 +4,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from stack.kafka import is_ready
+from stack.kafka import is_ready, new_cluster_id
 
 
 @pytest.mark.integration
@@ -25,3 +25,9 @@ def test_what_is_produced_to_the_shared_broker_can_be_consumed(kafka: str, topic
 
 def test_a_port_where_nobody_listens_is_not_a_ready_broker() -> None:
     assert not is_ready("127.0.0.1:1")
+
+
+def test_a_cluster_id_never_looks_like_an_option() -> None:
+    ids = [new_cluster_id() for _ in range(2000)]  # one in 64 would
+    assert not any(cluster.startswith("-") for cluster in ids)
+    assert {len(cluster) for cluster in ids} == {22}

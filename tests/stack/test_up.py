@@ -1,0 +1,191 @@
+"""`stonks up` with a real Kafka and PostgreSQL: it starts, it mends, it ends, and it leaves nothing behind."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import stat
+
+import asyncpg
+import psutil
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from stack.ports import free_port
+from stack.probes import get
+from tests.stack.conftest import Stonks, descendants, eventually, is_alive
+
+pytestmark = pytest.mark.integration
+PARTS = ("agents.worker", "connectors", "api", "kafka.Kafka", "postgres")
+
+
+def part(process: object, name: str) -> psutil.Process:
+    """Return the child of `stonks up` whose command line carries the name."""
+    parent = psutil.Process(process.pid)  # type: ignore[attr-defined]
+    found = [child for child in parent.children() if re.search(rf"\b{re.escape(name)}\b", " ".join(child.cmdline()))]
+    assert len(found) == 1
+    return found[0]
+
+
+def mode(path: pathlib.Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+async def test_a_stack_is_found_by_its_endpoints_and_ends_without_a_trace(stonks: Stonks) -> None:
+    process = stonks.up("--workers", "2")
+    endpoints = stonks.endpoints()
+    assert set(endpoints) == {"kafka", "database_url", "http", "pid", "build", "started_at"}
+    assert endpoints["pid"] == process.pid
+    assert endpoints["http"] == f"http://127.0.0.1:{stonks.http_port}"
+    assert mode(stonks.data_dir / "endpoints.json") == 0o600
+    assert json.loads((stonks.data_dir / "api.seen").read_text())["endpoints"]  # it was there before the API was
+
+    topics = AdminClient({"bootstrap.servers": endpoints["kafka"]}).list_topics(timeout=10).topics
+    assert {"recommendations", "account-inbox", "orders", "decisions"} <= set(topics)
+    assert len(topics["account-inbox"].partitions) == 4
+
+    reader = await asyncpg.connect(endpoints["database_url"])
+    assert await reader.fetchval("SELECT count(*) FROM trading_decisions") == 0
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await reader.execute("DELETE FROM trading_decisions")
+    await reader.close()
+
+    below = descendants(process)
+    lines = [" ".join(child.cmdline()) for child in below]
+    assert all(any(name in line for line in lines) for name in PARTS)
+    assert sum("agents.worker" in line for line in lines) == 2
+    listening = [one.laddr for child in below for one in child.net_connections() if one.status == psutil.CONN_LISTEN]
+    assert {address.ip for address in listening} == {"127.0.0.1"}
+
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    assert not any(map(is_alive, below))
+    assert not (stonks.data_dir / "endpoints.json").exists()
+
+
+def test_tokens_are_made_once_and_are_the_owners_alone(stonks: Stonks) -> None:
+    process = stonks.up()
+    path = stonks.data_dir / "tokens.json"
+    tokens = json.loads(path.read_text())
+    assert mode(path) == 0o600
+    assert set(tokens) == {"viewer", "operator", "armer"}
+    seen = json.loads((stonks.data_dir / "api.seen").read_text())
+    assert seen["STONKS_API_TOKEN_OPERATOR"] == tokens["operator"]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    stonks.up()
+    assert json.loads(path.read_text()) == tokens
+
+
+def test_given_tokens_are_used_and_not_written_down(stonks: Stonks) -> None:
+    stonks.up(STONKS_API_TOKEN_VIEWER="look")
+    assert not (stonks.data_dir / "tokens.json").exists()
+    seen = json.loads((stonks.data_dir / "api.seen").read_text())
+    assert seen["STONKS_API_TOKEN_VIEWER"] == "look"
+    assert not seen["STONKS_API_TOKEN_OPERATOR"]
+
+
+def test_nothing_outlives_a_stack_that_is_killed_and_the_next_one_goes_on_where_it_was(stonks: Stonks) -> None:
+    first = stonks.up()
+    below, before = descendants(first), stonks.endpoints()
+    first.send_signal(signal.SIGKILL)
+    eventually(lambda: not any(map(is_alive, below)), seconds=5)
+
+    stonks.up()
+    after = stonks.endpoints()
+    assert {name: after[name] for name in ("kafka", "database_url", "http")} == {
+        name: before[name] for name in ("kafka", "database_url", "http")
+    }
+    assert "orders" in AdminClient({"bootstrap.servers": after["kafka"]}).list_topics(timeout=10).topics
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_that_is_killed_is_back_within_twenty_seconds(stonks: Stonks, name: str) -> None:
+    process = stonks.up()
+    victim = part(process, name)
+    victim.kill()
+
+    def is_back() -> bool:
+        others = [child for child in psutil.Process(process.pid).children() if child.pid != victim.pid]
+        named = [child for child in others if name in " ".join(child.cmdline())]
+        return bool(named) and get("127.0.0.1", stonks.http_port, "/ready")[0] == 200
+
+    eventually(is_back, seconds=20)
+    assert process.poll() is None
+
+
+def test_a_second_start_on_the_same_data_is_refused_with_the_pid_of_the_first(stonks: Stonks) -> None:
+    process = stonks.up()
+    second = stonks.run("up")
+    assert second.returncode == 5
+    assert second.stderr.splitlines()[-1].startswith("error: ")
+    assert f"pid {process.pid}:" in second.stderr
+    assert process.poll() is None
+    assert stonks.endpoints()["pid"] == process.pid
+
+
+def test_topics_migrations_and_doctor_work_on_a_running_stack(stonks: Stonks) -> None:
+    stonks.up()
+    for words in (("topics", "create"), ("db", "migrate"), ("doctor",)):
+        ran = stonks.run(*words)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_a_given_kafka_and_database_are_used(stonks: Stonks, kafka: str, database: str, topic_prefix: str) -> None:
+    process = stonks.up(STONKS_KAFKA=kafka, STONKS_DATABASE_URL=database, STONKS_TOPIC_PREFIX=topic_prefix)
+    assert stonks.endpoints()["kafka"] == kafka
+    assert stonks.endpoints()["database_url"] == database
+    assert not any(name in " ".join(child.cmdline()) for child in descendants(process) for name in PARTS[3:])
+    topics = AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=10).topics
+    assert f"{topic_prefix}orders" in topics
+
+
+def test_a_taken_http_port_is_an_error_before_anything_starts(stonks: Stonks) -> None:
+    with socket.create_server(("127.0.0.1", stonks.http_port)):
+        refused = stonks.run("up")
+    assert refused.returncode == 4
+    assert f"port {stonks.http_port} of the API is in use" in refused.stderr.splitlines()[-1]
+    assert not (stonks.data_dir / "kafka").exists()
+
+
+def test_a_kept_port_that_is_taken_is_an_error_and_not_another_port(stonks: Stonks) -> None:
+    stonks.data_dir.mkdir()
+    port = free_port()
+    (stonks.data_dir / "ports.json").write_text(json.dumps({"kafka": port}))
+    with socket.create_server(("127.0.0.1", port)):
+        refused = stonks.run("up")
+    assert refused.returncode == 4
+    assert f"port {port} of kafka is in use" in refused.stderr.splitlines()[-1]
+    assert json.loads((stonks.data_dir / "ports.json").read_text())["kafka"] == port
+
+
+def test_a_data_directory_that_cannot_be_made_is_an_error(stonks: Stonks) -> None:
+    stonks.data_dir.write_text("a file stands here")
+    refused = stonks.run("up")
+    assert refused.returncode == 3
+    assert str(stonks.data_dir) in refused.stderr.splitlines()[-1]
+
+
+def test_a_cut_jar_is_an_error_that_names_it_and_the_mend(
+    stonks: Stonks, tmp_path: pathlib.Path, kafka_jars: pathlib.Path
+) -> None:
+    copy = tmp_path / "cache" / "stonks-oracle" / kafka_jars.name
+    copy.mkdir(parents=True)
+    for jar in kafka_jars.glob("*.jar"):
+        os.symlink(jar, copy / jar.name)
+    cut = copy / "kafka-clients-4.3.1.jar"
+    cut.unlink()
+    cut.write_bytes((kafka_jars / cut.name).read_bytes()[:1000])
+    refused = stonks.run("up", XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert refused.returncode == 3
+    assert f"delete {cut}" in refused.stderr.splitlines()[-1]
+    assert not (stonks.data_dir / "kafka").exists()
+
+
+def test_no_cache_and_no_network_is_an_error_that_says_so(stonks: Stonks, tmp_path: pathlib.Path) -> None:
+    nowhere = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9")
+    refused = stonks.run("up", XDG_CACHE_HOME=str(tmp_path / "cache"), **nowhere)
+    assert refused.returncode == 3
+    assert "cannot be fetched from Maven Central" in refused.stderr.splitlines()[-1]
