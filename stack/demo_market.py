@@ -1,7 +1,7 @@
 """The demo's market: a year of real prices (2015) of twelve symbols, as the records that a price feed would have sent.
 
-The closes are real (`data/README.md`). Where a source has no open, high or low, the day's path is the straight line
-from the previous close to the close, and its bar says no more than that. MSFT and IBM have real daily ranges, but for
+The closes are real (`data/README.md`). Where a source has no open, high or low, the day's path leads from the
+previous close to the close, and its bar says no more than that. MSFT and IBM have real daily ranges, but for
 other years: their newest sessions are told one by one as the sessions of the demo. VIX is the previous session's close,
 which was known in the morning.
 """
