@@ -68,17 +68,21 @@ def parse(
     `partition` is where the record lies, `partitions` how many the topic has. With `wall_now` (system clock) a record
     more than five minutes ahead of it is poison.
     """
-    if value is not None and len(value) > MAX_BYTES:
-        return Poison(f"too_large: {len(value)} bytes, at most {MAX_BYTES}")
-    if value is None:
-        model: Any = _deletion(topic, key)
-    else:
-        model = _model(topic, value)
+    model = model_of(topic, key, value)
     if isinstance(model, Poison):
         return model
-    return _misplaced(topic, key, model, partition=partition, partitions=partitions) or (
-        _too_early(topic, model, wall_now) or model
-    )
+    wanted = model.key if isinstance(model, Deletion) else _key_of(topic, model)
+    misplaced = misplacement(topic, key, wanted, partition=partition, partitions=partitions)
+    return misplaced or too_early(topic, happened_at(topic, model), wall_now) or model
+
+
+def model_of(topic: Topic, key: bytes | None, value: bytes | None) -> Any:
+    """Return what the value alone says: a model, a `Deletion` or a `Poison`."""
+    if value is None:
+        return _deletion(topic, key)
+    if len(value) > MAX_BYTES:
+        return Poison(f"too_large: {len(value)} bytes, at most {MAX_BYTES}")
+    return _model(topic, value)
 
 
 def dead_letter(
@@ -151,9 +155,8 @@ def explain(error: ValidationError, *, tagged: bool = False) -> str:
     return text[:_LONGEST_ERROR]
 
 
-def _misplaced(topic: Topic, key: bytes | None, model: Any, *, partition: int, partitions: int) -> Poison | None:
-    """Return a Poison when the key is not the one that the topic's table names, or lies on another partition."""
-    wanted = model.key if isinstance(model, Deletion) else _key_of(topic, model)
+def misplacement(topic: Topic, key: bytes | None, wanted: str, *, partition: int, partitions: int) -> Poison | None:
+    """Return a Poison when the key is not the `wanted` one, or lies on another partition than murmur2's."""
     if key != wanted.encode():
         return Poison(f"wrong_key: must be {wanted}"[:_LONGEST_ERROR])
     placed_by = wanted.partition("/")[0] if topic.key == "symbol/account" else wanted
@@ -187,8 +190,8 @@ def happened_at(topic: Topic, model: Any) -> dt.datetime | None:
     return instant if isinstance(instant, dt.datetime) else None
 
 
-def _too_early(topic: Topic, model: Any, wall_now: dt.datetime | None) -> Poison | None:
-    instant = happened_at(topic, model)
+def too_early(topic: Topic, instant: dt.datetime | None, wall_now: dt.datetime | None) -> Poison | None:
+    """Return a Poison for an instant more than five minutes ahead of the wall clock; None without such a clock."""
     if wall_now is None or instant is None or instant <= wall_now + AHEAD:
         return None
     return Poison(f"invalid_field: {topic.event_time}: is more than five minutes ahead of the clock")
