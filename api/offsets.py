@@ -1,0 +1,89 @@
+"""Where the topics end, asked of the broker in one request; nothing is consumed here."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from api.problems import away
+from streams.settings import Settings
+from streams.topics import TOPICS
+
+SECONDS_TO_ANSWER: Final = 2.0
+SECONDS_TO_RETRY: Final = 0.5
+KAFKA_AWAY: Final = "Kafka does not answer: `stonks doctor` says why"
+
+PerPartition = dict[str, dict[int, int]]
+"""Offsets by public topic name and partition."""
+
+log = structlog.get_logger()
+
+
+class Offsets:
+    """Ask the broker for end offsets and topics; every method raises `Problem` 503 while it does not answer."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def run(self) -> None:
+        """Connect, as often as it takes, and stay connected until cancelled."""
+        while True:
+            consumer = AIOKafkaConsumer(
+                bootstrap_servers=self._settings.kafka,
+                client_id="stonks-api-offsets",
+                enable_auto_commit=False,
+                request_timeout_ms=int(SECONDS_TO_ANSWER * 1000),
+                metadata_max_age_ms=30_000,
+            )
+            try:
+                await consumer.start()
+                self._consumer = consumer
+                await asyncio.Event().wait()
+            except (KafkaError, OSError) as error:
+                log.warning("kafka unavailable", error=type(error).__name__)
+                await asyncio.sleep(SECONDS_TO_RETRY)
+            finally:
+                self._consumer = None
+                await consumer.stop()
+
+    async def ends(self, topics: Iterable[str]) -> PerPartition:
+        """Return the end offset of every partition of the topics, all read in one request."""
+        wanted = {
+            TopicPartition(self._settings.topic(name), partition): name
+            for name in topics
+            for partition in range(TOPICS[name].partition_count(self._settings))
+        }
+        found: PerPartition = {}
+        for place, end in (await self._ask(list(wanted))).items():
+            found.setdefault(wanted[place], {})[place.partition] = end
+        return found
+
+    async def _ask(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        if self._consumer is None:
+            raise away("kafka", KAFKA_AWAY)
+        try:
+            async with asyncio.timeout(SECONDS_TO_ANSWER):
+                ends: dict[TopicPartition, int] = await self._consumer.end_offsets(places)
+        except (KafkaError, OSError) as error:  # TimeoutError is an OSError
+            raise away("kafka", KAFKA_AWAY) from error
+        return ends
+
+    async def wrong_topics(self) -> list[str]:
+        """Return what is wrong with the topics: those that are missing or have another number of partitions."""
+        if self._consumer is None:
+            raise away("kafka", KAFKA_AWAY)
+        try:
+            async with asyncio.timeout(SECONDS_TO_ANSWER):
+                existing = await self._consumer.topics()
+        except (KafkaError, OSError) as error:
+            raise away("kafka", KAFKA_AWAY) from error
+        wrong = [f"{name} is missing" for name in TOPICS if self._settings.topic(name) not in existing]
+        for name, topic in TOPICS.items():
+            seen = self._consumer.partitions_for_topic(self._settings.topic(name))
+            if seen and len(seen) != (count := topic.partition_count(self._settings)):
+                wrong.append(f"{name} has {len(seen)} partitions and must have {count}")
+        return wrong
