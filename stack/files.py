@@ -32,7 +32,7 @@ def read_json_object(path: pathlib.Path) -> dict[str, Any]:
     """Return the JSON object in `path`, empty when there is no such file; raise `Missing` when it cannot be read."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:
         raise Missing(f"{path} cannot be read ({error}): delete it to have it made anew") from error

@@ -87,7 +87,7 @@ def prepare(folder: pathlib.Path, *, port: int, controller_port: int, cache: pat
 
 
 def new_cluster_id() -> str:
-    """Return a random id in Kafka's spelling, 22 characters, not beginning with a dash: the tool would see an option."""
+    """Return a random id in Kafka's spelling, 22 characters; the tool would take a dash at its head for an option."""
     while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
         continue
     return text

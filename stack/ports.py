@@ -28,8 +28,7 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 def free_port(taken: Iterable[int] = ()) -> int:
     """Return a port on which nobody listens, none of `taken`."""
     refused = set(taken)
-    for _ in range(1000):
-        port = FIRST + secrets.randbelow(LAST - FIRST)
+    for port in secrets.SystemRandom().sample(range(FIRST, LAST), LAST - FIRST):
         if port not in refused and is_free(port):
             return port
     raise PortTaken(f"no free port between {FIRST} and {LAST} on {LOOPBACK}: stop some programs that listen there")

@@ -66,7 +66,7 @@ class Supervisor:
                 service.deaths = [at for at in service.deaths if now - at < FORGET_SECONDS] + [now]
                 self._say(
                     f"{service.program.name} (pid {service.child.pid}) {_how_it_ended(service.child.returncode)}, "
-                    f"started again in {_delay_seconds(service):.0f} s"
+                    f"started again in {_delay_seconds(service):.1f} s"
                 )
                 service.child = None
             if now >= service.deaths[-1] + _delay_seconds(service):

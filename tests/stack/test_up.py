@@ -52,11 +52,11 @@ async def test_a_stack_is_found_by_its_endpoints_and_ends_without_a_trace(stonks
         await reader.execute("DELETE FROM trading_decisions")
     await reader.close()
 
-    below = descendants(process)
-    lines = [" ".join(child.cmdline()) for child in below]
+    below, children = descendants(process), psutil.Process(process.pid).children()
+    lines = [" ".join(child.cmdline()) for child in children]
     assert all(any(name in line for line in lines) for name in PARTS)
     assert sum("agents.worker" in line for line in lines) == 2
-    listening = [one.laddr for child in below for one in child.net_connections() if one.status == psutil.CONN_LISTEN]
+    listening = [one.laddr for child in children for one in child.net_connections() if one.status == psutil.CONN_LISTEN]
     assert {address.ip for address in listening} == {"127.0.0.1"}
 
     process.send_signal(signal.SIGTERM)

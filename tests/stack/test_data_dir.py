@@ -1,0 +1,66 @@
+"""One `stonks up` at a time on a data directory, and what it writes down is whole and private."""
+
+import json
+import os
+import pathlib
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from stack.data_dir import locked, tokens
+from stack.errors import DataDirInUse, Missing
+from stack.files import make_private_dir, write_private
+from streams.settings import Settings
+
+HOLDER = """
+import pathlib, sys, time
+from stack.data_dir import locked
+with locked(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_directory_is_refused_while_another_process_has_it_and_free_when_that_is_killed(
+    tmp_path: pathlib.Path,
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parent.parent.parent)}
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    holder = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(DataDirInUse, match=rf"with pid {holder.pid}:"), locked(tmp_path):
+        pytest.fail("two have it")
+    holder.kill()
+    holder.communicate()
+    with locked(tmp_path):
+        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_a_file_is_replaced_in_one_step_and_is_private(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "endpoints.json"
+    path.write_text("old")
+    write_private(path, "new")
+    assert path.read_text() == "new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [entry.name for entry in tmp_path.iterdir()] == ["endpoints.json"]
+
+
+def test_a_directory_without_rights_is_an_error_with_the_mend() -> None:
+    with pytest.raises(Missing, match=r"no right to write to the directory .*STONKS_DATA_DIR"):
+        make_private_dir(pathlib.Path("/proc/stonks"))
+
+
+def test_tokens_are_made_when_none_is_given_and_kept(tmp_path: pathlib.Path) -> None:
+    made = tokens(tmp_path, Settings())
+    assert len(set(made.values())) == 3
+    assert tokens(tmp_path, Settings()) == made == json.loads((tmp_path / "tokens.json").read_text())
+
+
+def test_given_tokens_stand_alone_and_the_others_admit_nobody(tmp_path: pathlib.Path) -> None:
+    tokens(tmp_path, Settings())
+    given = tokens(tmp_path, Settings(api_token_operator="o"))
+    assert given == {"viewer": "", "operator": "o", "armer": ""}
+    assert not (tmp_path / "tokens.json").exists()
