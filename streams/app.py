@@ -6,7 +6,7 @@ that Faust would create by itself.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import faust
 import structlog
@@ -15,21 +15,13 @@ from faust.types import StreamT
 
 from streams.in_order import Guard, Nudge
 from streams.log import Record
+from streams.outbox import Outgoing, Send
 from streams.settings import Settings
 from streams.topics import APP, TABLES
 
 BUFFERED_CHANGES = 10_000  # changelog records that may wait in the producer before Faust holds its streams back
 
 _log = structlog.get_logger(__name__)
-
-
-class Send(Protocol):
-    """Send one record to a public topic; await the answer for the broker's acknowledgement."""
-
-    async def __call__(
-        self, topic: str, *, key: bytes, value: bytes | None, partition: int | None = None
-    ) -> Awaitable[object]:
-        """Hand the record to the producer; without `partition` it goes where its key belongs."""
 
 
 class QuarantineTopic(faust.Topic):
@@ -122,7 +114,8 @@ def declare_table(app: faust.App, name: str, *, place: Callable[[bytes], int]) -
 def sender(app: faust.App, settings: Settings) -> Send:
     """Return how agents send: through the application's own producer, acknowledged by all replicas."""
 
-    async def send(topic: str, *, key: bytes, value: bytes | None, partition: int | None = None) -> Awaitable[object]:
+    async def send(outgoing: Outgoing) -> Awaitable[object]:
+        topic, key, value, partition = outgoing
         acknowledged: Awaitable[object] = await app.producer.send(
             settings.topic(topic), key, value, partition, None, None
         )

@@ -80,7 +80,7 @@ def model_of(topic: Topic, key: bytes | None, value: bytes | None) -> Any:
     """Return what the value alone says: a model, a `Deletion` or a `Poison`."""
     if value is None:
         return _deletion(topic, key)
-    if len(value) > MAX_BYTES:
+    if topic.direction == "in" and len(value) > MAX_BYTES:
         return Poison(f"too_large: {len(value)} bytes, at most {MAX_BYTES}")
     return _model(topic, value)
 
