@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
+# Days of the demo a second; 0 is as fast as it goes.
+SPEED ?= 0
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint lock clean $(VENV)
 
@@ -17,7 +20,7 @@ help:
 	@echo 'make clean  remove what these made; `.stonks`, the data, stays'
 
 demo: $(INSTALLED)
-	$(BIN)/stonks up --demo
+	STONKS_DATA_DIR=$${STONKS_DATA_DIR:-.stonks/demo} $(BIN)/stonks up --demo --speed $(SPEED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

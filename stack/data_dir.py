@@ -9,15 +9,17 @@ import fcntl
 import os
 import pathlib
 import secrets
+import shutil
 from collections.abc import Iterator
 
 from pydantic import SecretStr
 
-from stack.errors import DataDirInUse, Missing
+from stack.errors import DataDirInUse, Missing, StackError
 from stack.files import make_private_dir, read_json_object, write_private_json
 from streams.settings import Settings
 
 ROLES = ("viewer", "operator", "armer")
+KEPT_BY_A_DEMO = {"demo", "lock", "ports.json", "tokens.json"}
 
 
 @contextlib.contextmanager
@@ -44,6 +46,33 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
+
+
+def is_in_use(folder: pathlib.Path) -> bool:
+    """Return whether a `stonks up` runs on the directory; one that was killed leaves its `endpoints.json` behind."""
+    with contextlib.suppress(OSError), open(folder / "lock") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def is_a_demo(folder: pathlib.Path) -> bool:
+    """Return whether the directory holds the demo's year, which lives in event time."""
+    return (folder / "demo").exists()
+
+
+def begin_demo(folder: pathlib.Path) -> None:
+    """Make the directory ready for a demo from its beginning: what an earlier demo left goes, and nothing else."""
+    if not is_a_demo(folder) and any((folder / name).exists() for name in ("kafka", "postgres")):
+        raise StackError(f"{folder} holds a stack of yours: name another directory for the demo with STONKS_DATA_DIR")
+    (folder / "demo").touch(mode=0o600)
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name not in KEPT_BY_A_DEMO:
+            entry.unlink()
 
 
 def tokens(folder: pathlib.Path, settings: Settings) -> dict[str, str]:

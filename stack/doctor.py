@@ -20,7 +20,7 @@ import requests
 from jgo.constants import MAVEN_CENTRAL_URL
 
 from stack import kafka, postgres
-from stack.data_dir import endpoints_path
+from stack.data_dir import endpoints_path, is_in_use
 from stack.errors import Missing, StackError
 from stack.files import read_json_object
 from stack.foundations import given_database, given_kafka
@@ -149,7 +149,7 @@ def check_memory(_: Settings) -> str:
 def check_ports(chosen: Settings) -> str:
     """Require that the kept ports are free, or ours."""
     folder = chosen.data_dir.absolute()
-    if endpoints_path(folder).exists() and _ask(folder, "/health")[0] == 200:
+    if is_in_use(folder):
         return "in use by the running stack"
     kept = read_json_object(folder / "ports.json")
     taken = [f"{port} ({name})" for name, port in kept.items() if isinstance(port, int) and not is_free(port)]
@@ -172,11 +172,11 @@ def check_given(chosen: Settings) -> str:
 def check_running(chosen: Settings) -> str:
     """Require that a stack that runs here is ready."""
     folder = chosen.data_dir.absolute()
-    if not endpoints_path(folder).exists():
+    if not is_in_use(folder):
+        if endpoints_path(folder).exists():
+            raise Wrong(f"the stack on {folder} was killed, its endpoints.json is stale: start `stonks up` again")
         return f"no stack runs on {folder}"
     status, answer = _ask(folder, "/ready")
-    if status == 0:
-        raise Wrong(f"{endpoints_path(folder)} is there, and nobody answers: a killed stack left it; `stonks up` again")
     if status != 200:
         raise Wrong(f"the running stack is not ready: {lacking(answer)}; see the logs in {folder}")
     return "ready"

@@ -39,8 +39,9 @@ def engine_services(
     *,
     tokens: dict[str, str],
     internal_token: str,
+    variables: dict[str, str],
 ) -> list[Service]:
-    """Return the workers, the connectors and the API, in the order in which they become ready.
+    """Return the workers, the connectors and the API, in the order in which they become ready; all get `variables`.
 
     Each is ready, in the sense of a service, as soon as it answers `/health`.
     """
@@ -48,6 +49,7 @@ def engine_services(
         "STONKS_KAFKA": addresses.kafka,
         "STONKS_DATA_DIR": str(folder),
         "STONKS_INTERNAL_TOKEN": internal_token,
+        **variables,
     }
     workers = [
         _service(

@@ -59,7 +59,7 @@ def start_foundations(
         supervisor.start(services[-1])
     if not (owner_url := given_database(settings)):
         with checklist.step("database folder"):
-            services.append(_own_postgres(folder, settings, ports["postgres"]))
+            services.append(own_postgres(folder, settings, ports["postgres"]))
         supervisor.start(services[-1])
         place = folder / "postgres"
         owner_url = postgres.url(place, port=ports["postgres"], role=postgres.OWNER)
@@ -115,7 +115,8 @@ def own_kafka(folder: pathlib.Path, settings: Settings, ports: dict[str, int]) -
     return Service(program, lambda _: kafka.is_ready(kafka.bootstrap(ports["kafka"])), foundation=True)
 
 
-def _own_postgres(folder: pathlib.Path, settings: Settings, port: int) -> Service:
+def own_postgres(folder: pathlib.Path, settings: Settings, port: int) -> Service:
+    """Make the database server of a data directory ready to be started, and return it."""
     place = folder / "postgres"
     program = postgres.prepare(place, port=port, binaries=postgres.find_binaries(settings.pg_bin_dir))
     return Service(program, lambda pid: postgres.is_ready(place, pid), foundation=True)

@@ -1,7 +1,7 @@
 """Find what a command is to work on: what the environment names, else the stack that runs on the data directory."""
 
 from stack import postgres
-from stack.data_dir import endpoints_path
+from stack.data_dir import endpoints_path, is_in_use
 from stack.errors import StackError
 from stack.files import read_json_object
 from stack.foundations import given_database, given_kafka
@@ -25,7 +25,7 @@ def database_url(settings: Settings) -> str:
 
 
 def _endpoints(settings: Settings, variable: str) -> dict[str, object]:
-    path = endpoints_path(settings.data_dir.absolute())
-    if not path.exists():
-        raise StackError(f"{variable} is not set and no `stonks up` runs on {path.parent}: set it, or start one")
-    return read_json_object(path)
+    folder = settings.data_dir.absolute()
+    if not is_in_use(folder) or not endpoints_path(folder).exists():
+        raise StackError(f"{variable} is not set and no `stonks up` runs on {folder}: set it, or start one")
+    return read_json_object(endpoints_path(folder))

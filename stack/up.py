@@ -1,37 +1,52 @@
 """`stonks up`: everything on this machine, started in order, kept running, and ended together.
 
 First what the engine stands on, then `endpoints.json`, then workers, connectors and the API: the file is there before
-the API is started, and so before `/ready` can answer 200.
+the API is started, and so before `/ready` can answer 200. With `--demo` a year of prices is played through it, and it
+ends with the year.
 """
 
 import argparse
+import asyncio
 import datetime
 import os
 import pathlib
 import secrets
 import signal
+import threading
 import time
+from typing import Any
 
 from stack.checklist import Checklist
-from stack.data_dir import endpoints_path, locked, tokens
+from stack.data_dir import begin_demo, endpoints_path, is_a_demo, locked, tokens
 from stack.engine import Addresses, engine_services
+from stack.errors import StackError
 from stack.files import write_private_json
-from stack.foundations import claim_ports, start_foundations
+from stack.foundations import claim_ports, given_database, given_kafka, start_foundations
 from stack.probes import get, lacking
 from stack.supervisor import Supervisor
 from streams.build import build
 from streams.settings import Settings, settings
 
 SECONDS_UNTIL_READY = 90.0
+DEMO_VARIABLES = {
+    "STONKS_CLOCK": "events",
+    "STONKS_BROKER": "simulated",
+    "STONKS_MODE": "paper",
+    "STONKS_SIM_CASH": "500",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say which arguments `stonks up` takes."""
     parser.add_argument("--workers", type=_count, default=1, metavar="N", help="how many workers share the work (1)")
+    parser.add_argument("--demo", action="store_true", help="play a year of prices through it, from the beginning")
+    parser.add_argument(
+        "--speed", type=_speed, default=0.0, metavar="S", help="the demo's days a second (0: all it can)"
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Run the stack until SIGINT, SIGTERM or SIGHUP, and return 0; raise `StackError` when it cannot start."""
+    """Run until SIGINT, SIGTERM or SIGHUP, or to the demo's end, and return 0; raise `StackError` when it cannot."""
     chosen = settings()
     folder = chosen.data_dir.absolute()
     checklist = Checklist()
@@ -40,8 +55,14 @@ def main(arguments: argparse.Namespace) -> int:
         _let_signals_interrupt()
         endpoints_path(folder).unlink(missing_ok=True)  # one that a killed stack left says nothing about this one
         try:
-            _start(folder, chosen, workers=arguments.workers, checklist=checklist, supervisor=supervisor)
-            supervisor.watch(lambda: False)
+            if arguments.demo:
+                _assert_nothing_given(chosen)
+                begin_demo(folder)
+            addresses = _start(folder, chosen, workers=arguments.workers, checklist=checklist, supervisor=supervisor)
+            if arguments.demo:
+                _play(folder, chosen, addresses, speed=arguments.speed, checklist=checklist, supervisor=supervisor)
+            else:
+                supervisor.watch(lambda: False)
         except KeyboardInterrupt:
             checklist.say("stopping")
         finally:
@@ -53,11 +74,15 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _start(
     folder: pathlib.Path, chosen: Settings, *, workers: int, checklist: Checklist, supervisor: Supervisor
-) -> None:
+) -> Addresses:
     ports = claim_ports(folder, chosen, workers=workers)
     addresses = start_foundations(folder, chosen, ports, checklist=checklist, supervisor=supervisor)
     services = engine_services(
-        folder, addresses, tokens=tokens(folder, chosen), internal_token=secrets.token_urlsafe(24)
+        folder,
+        addresses,
+        tokens=tokens(folder, chosen),
+        internal_token=secrets.token_urlsafe(24),
+        variables=DEMO_VARIABLES if is_a_demo(folder) else {},
     )
     _write_endpoints(folder, addresses)
     for service in services:  # all at once: each of them waits for the others by itself
@@ -66,24 +91,56 @@ def _start(
         with checklist.step(service.program.name) as remarks:
             supervisor.await_ready(service)
             remarks.append(f"pid {service.child.pid if service.child else 0}")
-    _await_ready(addresses, checklist, supervisor)
+    problem = _await_ready(addresses, supervisor)
+    if problem:
+        checklist.say(f"not ready after {SECONDS_UNTIL_READY:.0f} s, and going on: {problem}")
+    else:
+        checklist.done(f"ready at {addresses.http}")
+    return addresses
 
 
-def _await_ready(addresses: Addresses, checklist: Checklist, supervisor: Supervisor) -> None:
-    """Wait until the API says that the stack is ready, and say so; a stack that takes long goes on, and says why."""
+def _await_ready(addresses: Addresses, supervisor: Supervisor) -> str:
+    """Wait until the API says that the stack is ready, and return nothing, or what is lacking when it takes long."""
     deadline = time.monotonic() + SECONDS_UNTIL_READY
-    answer: dict[str, object] = {}
+    status: int = 0
+    answer: dict[str, Any] = {}
 
     def is_over() -> bool:
-        nonlocal answer
+        nonlocal status, answer
         status, answer = get(addresses.local_http_host, addresses.http_port, "/ready")
         return status == 200 or time.monotonic() > deadline
 
     supervisor.watch(is_over)
-    if answer.get("ready"):
-        checklist.done(f"ready at {addresses.http}")
-    else:
-        checklist.say(f"not ready after {SECONDS_UNTIL_READY:.0f} s, and going on: {lacking(answer)}")
+    return "" if status == 200 else lacking(answer)
+
+
+def _play(
+    folder: pathlib.Path,
+    chosen: Settings,
+    addresses: Addresses,
+    *,
+    speed: float,
+    checklist: Checklist,
+    supervisor: Supervisor,
+) -> None:
+    """Play the demo in a thread, while this one keeps the processes up: they die with the thread that starts them."""
+    from stack.demo import Demo  # noqa: PLC0415 - the market's calendar takes a second, and only the demo needs it
+
+    demo = Demo(chosen, addresses, token=tokens(folder, chosen)["viewer"], say=checklist.say, speed=speed)
+    failures: list[Exception] = []
+
+    def play() -> None:
+        try:
+            asyncio.run(demo.run())
+        except Exception as error:  # raised again by the thread that waits
+            failures.append(error)
+
+    thread = threading.Thread(target=play, daemon=True)  # a Ctrl-C does not wait for the year's end
+    thread.start()
+    supervisor.watch(lambda: not thread.is_alive())
+    if failures:
+        raise failures[0]
+    checklist.done(f"the trail is in {folder}; look at it again with STONKS_DATA_DIR={folder} stonks up")
 
 
 def _write_endpoints(folder: pathlib.Path, addresses: Addresses) -> None:
@@ -116,3 +173,18 @@ def _count(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 64:
         raise argparse.ArgumentTypeError(f"{text} is not a number between 1 and 64")
     return int(text)
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = -1.0
+    if not 0 <= speed <= 1000:
+        raise argparse.ArgumentTypeError(f"{text} is not a number between 0 and 1000")
+    return speed
+
+
+def _assert_nothing_given(chosen: Settings) -> None:
+    if given_kafka(chosen) or given_database(chosen):
+        raise StackError("the demo has a Kafka and a PostgreSQL of its own: unset STONKS_KAFKA and STONKS_DATABASE_URL")

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from stack.data_dir import locked, tokens
-from stack.errors import DataDirInUse, Missing
+from stack.data_dir import begin_demo, is_a_demo, is_in_use, locked, tokens
+from stack.errors import DataDirInUse, Missing, StackError
 from stack.files import make_private_dir, write_private
 from streams.settings import Settings
 
@@ -64,3 +64,29 @@ def test_given_tokens_stand_alone_and_the_others_admit_nobody(tmp_path: pathlib.
     given = tokens(tmp_path, Settings(api_token_operator="o"))
     assert given == {"viewer": "", "operator": "o", "armer": ""}
     assert not (tmp_path / "tokens.json").exists()
+
+
+def test_a_demo_begins_anew_and_keeps_its_ports_and_tokens(tmp_path: pathlib.Path) -> None:
+    begin_demo(tmp_path)
+    assert is_a_demo(tmp_path)
+    for name in ("kafka", "postgres"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "log").write_text("old")
+    for name in ("ports.json", "tokens.json", "lock", "api.log", "postgres-roles.json"):
+        (tmp_path / name).write_text("{}")
+    begin_demo(tmp_path)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"demo", "lock", "ports.json", "tokens.json"}
+
+
+def test_a_demo_never_touches_a_stack_that_is_not_one(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "kafka").mkdir()
+    with pytest.raises(StackError, match=r"holds a stack of yours"):
+        begin_demo(tmp_path)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"kafka"}
+
+
+def test_a_directory_is_in_use_only_while_somebody_holds_it(tmp_path: pathlib.Path) -> None:
+    assert not is_in_use(tmp_path)
+    with locked(tmp_path):
+        assert is_in_use(tmp_path)
+    assert not is_in_use(tmp_path)
