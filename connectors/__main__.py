@@ -1,0 +1,101 @@
+"""The connectors' process, `python -m connectors`: the composition root of the trading connector and the projection.
+
+Which of them run is the settings' word: no trading connector with `STONKS_BROKER=external`, no projection without
+`STONKS_DATABASE_URL`. Exit codes: 0 after SIGTERM or SIGINT, 2 wrong settings, 4 a port in use.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Mapping
+
+import structlog
+from aiohttp import web
+from pydantic import ValidationError
+
+from connectors.checks import Check
+from connectors.endpoint import application
+from connectors.meters import registry_of
+from connectors.parts import SimulatedTrading
+from connectors.projection import Projection
+from connectors.supervision import keep_running
+from streams.build import build
+from streams.settings import Settings, settings
+
+WRONG_SETTINGS, PORT_IN_USE = 2, 4
+TRADES = ("simulated", "external")
+SECONDS_TO_END = 5.0
+
+_log = structlog.get_logger("connectors")
+
+
+async def serve(chosen: Settings) -> int:
+    """Run the connectors until SIGTERM or SIGINT and return the exit code."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    broker, projecting = Check("broker", required=True), Check("projection", required=False)
+    trading, projection = SimulatedTrading(chosen, broker), Projection(chosen, check=projecting)
+    parts = {}
+    if chosen.broker == "simulated":
+        parts[broker] = trading.run
+    if chosen.database_url.get_secret_value():
+        parts[projecting] = projection.run
+
+    def positions() -> Mapping[str, Mapping[int, int]]:
+        return trading.positions
+
+    web_app = application(
+        tuple(parts),
+        positions=positions,
+        registry=registry_of(tuple(parts), positions=positions, projected=lambda: projection.records),
+        token=chosen.internal_token.get_secret_value(),
+    )
+    runner = web.AppRunner(web_app, access_log=None)
+    await runner.setup()
+    try:
+        if chosen.connectors_port:
+            await web.TCPSite(runner, chosen.connectors_host, chosen.connectors_port).start()
+    except OSError as error:
+        await runner.cleanup()
+        return _fail(f"port {chosen.connectors_port} of the connectors cannot be used: {error.strerror}", PORT_IN_USE)
+    _log.info("started", build=build(), broker=chosen.broker, parts=[check.name for check in parts])
+    tasks = [asyncio.create_task(keep_running(run, check), name=check.name) for check, run in parts.items()]
+    await stopped.wait()
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait([*tasks, asyncio.create_task(runner.cleanup())], timeout=SECONDS_TO_END)
+    _log.info("stopped")
+    return 0
+
+
+def main() -> int:
+    """Read the settings and run; say what is wrong with them otherwise."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ]
+    )
+    try:
+        chosen = settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        return _fail(f"STONKS_{'.'.join(map(str, first['loc'])).upper()}: {first['msg']}", WRONG_SETTINGS)
+    if chosen.broker not in TRADES:
+        return _fail(
+            f"STONKS_BROKER={chosen.broker} is not built yet: use simulated, or external with a connector of your own",
+            WRONG_SETTINGS,
+        )
+    return asyncio.run(serve(chosen))
+
+
+def _fail(text: str, code: int) -> int:
+    print(f"error: {text}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

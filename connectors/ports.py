@@ -1,0 +1,43 @@
+"""What the connectors need of the world, as protocols: a broker, and a source of prices."""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from trading.effects import Order, OrderCancel
+from trading.inputs import AccountSnapshot, OrderAccepted, OrderCancelled, OrderFill, OrderRejected, OrderUnknown, Tick
+
+OrderEvent = OrderAccepted | OrderRejected | OrderFill | OrderCancelled | OrderUnknown
+
+
+class Broker(Protocol):
+    """Carry out orders and say what became of them; the caller asks for one thing at a time."""
+
+    async def submit(self, order: Order) -> Sequence[OrderEvent]:
+        """Carry out an order whose `client_order_id` was never submitted, and return what happened to it so far."""
+
+    async def cancel(self, cancel: OrderCancel) -> Sequence[OrderEvent]:
+        """Take the rest of an order off the book; nothing when there is no rest."""
+
+    async def advance(self) -> Sequence[OrderEvent]:
+        """Return what happened by itself since the last call: fills and expiries of orders that rest."""
+
+    async def snapshot(self, account_id: str) -> AccountSnapshot:
+        """Return the account as it stands after everything returned so far."""
+
+
+class Quote(NamedTuple):
+    """The last tick up to an instant, None when there is none; later ones lie at `from_offset` of its log or after."""
+
+    tick: Tick | None
+    from_offset: int
+
+
+class PriceSource(Protocol):
+    """Give the ticks of a symbol from a log."""
+
+    async def last(self, symbol: str, *, at: dt.datetime) -> Quote:
+        """Return the tick with the greatest `at` up to an instant, of all that lie in the log when this is called."""
+
+    async def since(self, symbol: str, *, offset: int) -> tuple[Sequence[Tick], int]:
+        """Return the ticks that lie at `offset` or after in the log's order, and the offset to continue from."""

@@ -1,0 +1,141 @@
+"""The projection: what the topics say becomes rows in PostgreSQL, for audit, for queries and for a cold start.
+
+It reads without a group, from the offsets that PostgreSQL itself holds: rows and offsets are committed together. So a
+crash, or a database that is away, costs nothing but time: the next run begins where the tables stand.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.structs import ConsumerRecord
+
+from connectors import tables
+from connectors.checks import Check
+from connectors.projector import Projected, write
+from connectors.quarantine import Quarantine, recorded_at
+from connectors.rows import change_of
+from connectors.steps import complete
+from streams.codec import Poison, parse
+from streams.crash import crash_point
+from streams.settings import Settings
+from streams.topics import TOPICS, Topic
+
+PROJECTED = (
+    "recommendations",
+    "companies",
+    "price-bars",
+    "macro-events",
+    "earnings-dates",
+    "decisions",
+    "orders",
+    "notifications",
+    "records",
+)
+"""The topics by their public names, under which `projection_offsets` counts them."""
+
+PROJECTORS_LOCK = 0x5E1_0019  # one process at a time writes the projection of a database
+
+_WAIT_MS = 500
+_BATCH = 500
+_SECONDS_TO_ANSWER = 30.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Projection:
+    """Project until cancelled or until something fails; begun anew, it goes on where PostgreSQL says it stands."""
+
+    def __init__(self, settings: Settings, *, check: Check) -> None:
+        self._settings = settings
+        self._check = check
+        self._topics: dict[str, Topic] = {settings.topic(name): TOPICS[name] for name in PROJECTED}
+        self._names = {name: topic.name for name, topic in self._topics.items()}
+        self._held_back: dict[TopicPartition, list[ConsumerRecord]] = {}
+        self.records = 0
+
+    async def run(self) -> None:
+        """Project what comes; raises asyncpg's errors, OSError and aiokafka's `KafkaError`."""
+        async with contextlib.AsyncExitStack() as stack:
+            connection = await asyncpg.connect(
+                self._settings.database_url.get_secret_value(), timeout=10, command_timeout=_SECONDS_TO_ANSWER
+            )
+            stack.callback(connection.terminate)  # also when nobody answers any more
+            await self._take_turns(connection)
+            producer = AIOKafkaProducer(bootstrap_servers=self._settings.kafka, acks="all")
+            await producer.start()
+            stack.push_async_callback(producer.stop)
+            consumer = AIOKafkaConsumer(
+                bootstrap_servers=self._settings.kafka, enable_auto_commit=False, auto_offset_reset="earliest"
+            )
+            await consumer.start()
+            stack.push_async_callback(consumer.stop)
+            await self._assign(consumer, connection)
+            while True:
+                self._check.holds("projecting")
+                batch = await consumer.getmany(timeout_ms=_WAIT_MS, max_records=_BATCH)
+                if batch:
+                    await self._project(connection, batch, Quarantine(producer, self._settings))
+                else:
+                    await connection.fetchval("SELECT 1")  # so that a database that is away shows
+
+    async def _take_turns(self, connection: asyncpg.Connection) -> None:
+        while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", PROJECTORS_LOCK):
+            self._check.fails("another process projects into this database")
+            await asyncio.sleep(1)
+
+    async def _assign(self, consumer: AIOKafkaConsumer, connection: asyncpg.Connection) -> None:
+        """Go to the offsets that PostgreSQL holds, or to the log's start where it holds none or the log is another."""
+        self._held_back.clear()
+        partitions = [
+            TopicPartition(name, number)
+            for name, topic in self._topics.items()
+            for number in range(topic.partition_count(self._settings))
+        ]
+        consumer.assign(partitions)
+        stored = {
+            (row["topic"], row["partition"]): row["next_offset"] for row in await connection.fetch(tables.OFFSETS)
+        }
+        starts, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+        for place in partitions:
+            begin = stored.get((self._names[place.topic], place.partition), 0)
+            if begin > ends[place] or 0 < begin < starts[place]:
+                _log.error("records are gone from the log", topic=place.topic, partition=place.partition, wanted=begin)
+            consumer.seek(place, begin if starts[place] <= begin <= ends[place] else starts[place])
+
+    async def _project(
+        self,
+        connection: asyncpg.Connection,
+        batch: Mapping[TopicPartition, list[ConsumerRecord]],
+        quarantine: Quarantine,
+    ) -> None:
+        crash_point("projection.read")
+        projected: list[Projected] = []
+        offsets: dict[TopicPartition, int] = {}
+        for place, arrived in batch.items():
+            records = [*self._held_back.pop(place, ()), *arrived]
+            models = [self._parse(record) for record in records]
+            ready = complete(models)
+            if ready < len(records):
+                self._held_back[place] = records[ready:]
+            if ready:
+                offsets[place] = records[ready - 1].offset + 1
+            for record, model in zip(records[:ready], models, strict=False):
+                topic = self._topics[record.topic]
+                if not isinstance(model, Poison):
+                    projected.append(Projected(topic, record, change_of(topic, model, recorded_at(record))))
+                elif topic.direction == "out" and topic.name != "orders":  # others have judged the rest
+                    quarantine.add(topic, record, error=model.error)
+        if offsets:
+            await write(connection, projected, offsets, self._names, quarantine)
+            self.records += len(projected)
+        crash_point("projection.written")
+
+    def _parse(self, record: ConsumerRecord) -> Any:
+        topic = self._topics[record.topic]
+        count = topic.partition_count(self._settings)
+        return parse(topic, record.key, record.value, partition=record.partition, partitions=count)

@@ -1,0 +1,179 @@
+"""Signals: records of a file to a topic, checked line by line, and a small momentum producer for the demo.
+
+The producer goes by the t-statistic of the last 20 daily returns against the last 60 (time-series momentum: T.
+Moskowitz, Y. H. Ooi and L. H. Pedersen, "Time series momentum", Journal of Financial Economics 104, 2012). It is a
+sample, not advice.
+"""
+
+import datetime as dt
+import itertools
+import json
+import math
+import statistics
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from confluent_kafka import KafkaException, Message, Producer
+from confluent_kafka.admin import AdminClient
+
+from streams.codec import Poison, parse
+from streams.settings import Settings
+from streams.topics import TOPICS, Topic, partition_for
+from trading import ids
+from trading.inputs import Action, Recommendation
+from trading.money import ratio
+
+SHORT, LONG = 20, 60
+"""Daily returns in the window that is judged, and in the one it is judged by."""
+ACTS_BEYOND = 0.5
+"""Standard errors from which a recommendation is to buy or to sell; nearer to zero it is to hold."""
+
+COULD_NOT_RUN, REFUSED, DONE = 2, 1, 0
+_SECONDS_TO_ARRIVE = 30.0
+_SECONDS_BETWEEN_LINES = 2.0
+
+
+def momentum(symbol: str, closes: Sequence[Decimal], *, generated_at: dt.datetime) -> Recommendation | None:
+    """Recommend by the momentum of daily closes in dollars, oldest first; None with fewer than 61, or all alike.
+
+    z = (mean of the last 20 returns - mean of the last 60) / (standard deviation of the last 60 / sqrt(20)).
+    Buy from z = 0.5, sell from -0.5, hold between; confidence is the normal distribution's P(Z <= |z|), 0.5 to 1.
+    """
+    if len(closes) <= LONG:
+        return None
+    prices = [float(close) for close in closes[-LONG - 1 :]]
+    returns = [after / before - 1 for before, after in itertools.pairwise(prices)]
+    spread = statistics.stdev(returns)
+    if spread == 0:
+        return None
+    z = (statistics.fmean(returns[-SHORT:]) - statistics.fmean(returns)) / (spread / math.sqrt(SHORT))
+    action: Action = "buy" if z >= ACTS_BEYOND else "sell" if z <= -ACTS_BEYOND else "hold"
+    return Recommendation(
+        recommendation_id=ids.of("momentum", symbol, generated_at.isoformat()),
+        symbol=symbol,
+        action=action,
+        mode="paper_eligible",
+        confidence=ratio((1 + math.erf(abs(z) / math.sqrt(2))) / 2),
+        generated_at=generated_at,
+        thesis=f"{SHORT} against {LONG} days of returns: z = {z:.2f}",
+        reference_price=closes[-1],
+    )
+
+
+def produce(lines: Iterable[bytes], topic: str, bootstrap: str, settings: Settings) -> int:
+    """Send JSON lines to an input topic, under the key that it names; blank lines are passed over; blocks.
+
+    A line that `intake` would refuse is not sent: its number and the reason go to stderr. Returns 0 when every line was
+    sent and acknowledged, 1 when some were refused, 2 when it could not run.
+    """
+    wanted = TOPICS.get(topic)
+    if wanted is None or wanted.direction != "in":
+        inputs = ", ".join(each.name for each in TOPICS.values() if each.direction == "in")
+        return _fail(f"{topic} is no input topic; these are: {inputs}")
+    name = settings.topic(topic)
+    try:
+        partitions = _partitions(bootstrap, name)
+    except KafkaException as error:
+        return _fail(f"Kafka at {bootstrap} does not answer: {error.args[0].str()}")
+    if not partitions:
+        return _fail(f"Kafka at {bootstrap} has no topic {name}: create it with `stonks topics create`")
+    sending = _Sending(bootstrap, name)
+    refused = 0
+    for number, line in enumerate(lines, start=1):
+        value = line.strip()
+        if not value:
+            continue
+        reason, key = _judged(wanted, value, partitions=partitions, settings=settings)
+        if reason:
+            refused += 1
+            print(f"line {number}: {reason}", file=sys.stderr)
+        else:
+            sending.send(key, value)
+    lost = sending.finish()
+    print(f"{sending.arrived} sent to {topic}, {refused} refused", file=sys.stderr)
+    if lost:
+        return _fail(f"{lost} records did not reach Kafka at {bootstrap}: {sending.problem}")
+    if refused:
+        print(f"error: {refused} lines were refused", file=sys.stderr)
+    return REFUSED if refused else DONE
+
+
+class _Sending:
+    """A producer that counts what arrived, and says now and then how far it is."""
+
+    def __init__(self, bootstrap: str, name: str) -> None:
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "partitioner": "murmur2_random",  # Java's; librdkafka's own puts keys elsewhere
+                "enable.idempotence": True,  # keeps the order of a key's records when one is sent again
+                "linger.ms": 5,
+                "message.timeout.ms": int(_SECONDS_TO_ARRIVE * 1000),
+                "log_level": 0,
+            }
+        )
+        self._name = name
+        self._shown_at = time.monotonic()
+        self.arrived = 0
+        self.problem = ""
+        self._lost = 0
+
+    def send(self, key: bytes, value: bytes) -> None:
+        """Hand a record to the producer; waits while its queue is full."""
+        while True:
+            try:
+                self._producer.produce(self._name, value, key, on_delivery=self._arrived)
+                break
+            except BufferError:
+                self._producer.poll(0.5)
+        self._producer.poll(0)
+        if time.monotonic() - self._shown_at > _SECONDS_BETWEEN_LINES:
+            self._shown_at = time.monotonic()
+            print(f"{self.arrived} sent", file=sys.stderr)
+
+    def finish(self) -> int:
+        """Wait for what is under way, and return how many records did not arrive."""
+        under_way: int = self._producer.flush(_SECONDS_TO_ARRIVE + 5)
+        return under_way + self._lost
+
+    def _arrived(self, error: Any, message: Message) -> None:
+        if error is None:
+            self.arrived += 1
+        else:
+            self._lost += 1
+            self.problem = error.str()
+
+
+def _judged(topic: Topic, value: bytes, *, partitions: int, settings: Settings) -> tuple[str, bytes]:
+    """Return why a line is refused, empty if it is not, and the key that it belongs under."""
+    key = _key(topic, value)
+    now = dt.datetime.now(dt.UTC) if settings.clock == "system" else None
+    place = partition_for(key, partitions)
+    found = parse(topic, key, value, partition=place, partitions=partitions, wall_now=now)
+    return (found.error if isinstance(found, Poison) else ""), key
+
+
+def _key(topic: Topic, value: bytes) -> bytes:
+    """Return the field that the topic is keyed by, whatever it holds: whether it may, the codec judges."""
+    if topic.key == "market":
+        return b"market"
+    field = {"symbol": "symbol", "account": "account_id", "event_id": "event_id"}[topic.key]
+    try:
+        record = json.loads(value)
+    except (ValueError, RecursionError):
+        return b""
+    named = record.get(field, "paper" if field == "account_id" else "") if isinstance(record, dict) else ""
+    return str(named).encode("utf-8", "replace")
+
+
+def _partitions(bootstrap: str, name: str) -> int:
+    known = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}).list_topics(timeout=10).topics
+    return len(known[name].partitions) if name in known else 0
+
+
+def _fail(text: str) -> int:
+    print(f"error: {text}", file=sys.stderr)
+    return COULD_NOT_RUN

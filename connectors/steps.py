@@ -1,0 +1,21 @@
+"""Where a batch of `records` may be cut: a lot never goes without the account state that its step ends with.
+
+So at every commit a position's quantity is the open quantity of its lots. A step that was cut short by a crash is sent
+again as a whole, and completes itself.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from trading.records import AccountState, Lot
+
+
+def complete(models: Sequence[Any]) -> int:
+    """Return how many of a partition's records, from the first, can be committed: all, or those before an open lot."""
+    open_since: dict[str, int] = {}
+    for place, model in enumerate(models):
+        if isinstance(model, Lot):
+            open_since.setdefault(model.account_id, place)
+        elif isinstance(model, AccountState):
+            open_since.pop(model.account_id, None)
+    return min(open_since.values(), default=len(models))
