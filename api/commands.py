@@ -38,13 +38,13 @@ class _Sent:
 
 
 class Commands:
-    """Send commands and hear their results; a result is heard only while `listening`."""
+    """Send commands and hear their results; a result is heard only while `listening` is set."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._producer: Producer | None = None
         self._sent: collections.OrderedDict[str, _Sent] = collections.OrderedDict()
-        self.listening = False
+        self.listening = asyncio.Event()
 
     async def run(self) -> None:
         """Read `records` from its end on, as often as it takes, until cancelled."""
@@ -70,14 +70,14 @@ class Commands:
             await consumer.start()
             consumer.assign(places)
             await consumer.seek_to_end(*places)
-            self.listening = True
+            self.listening.set()
             while True:
                 for records in (await consumer.getmany(timeout_ms=1000)).values():
                     for record in records:
                         if record.value and _MARK in record.value:
                             self._hear(record.value)
         finally:
-            self.listening = False
+            self.listening.clear()
             await consumer.stop()
 
     def _hear(self, value: bytes) -> None:

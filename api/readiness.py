@@ -151,7 +151,8 @@ class Doctor:
 
     async def _kafka(self) -> Outcome:
         await self._offsets.ends(("account-inbox",))
-        return self._commands.listening, "answers" if self._commands.listening else "the records are not read yet"
+        listening = self._commands.listening.is_set()
+        return listening, "answers" if listening else "the records are not read yet"
 
     async def _topics(self) -> Outcome:
         wrong = await self._offsets.wrong_topics()
