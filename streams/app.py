@@ -13,6 +13,7 @@ import structlog
 from faust.tables.manager import TableManager
 from faust.types import StreamT
 
+from streams.crash import end_loudly
 from streams.in_order import Guard, Nudge
 from streams.log import Record
 from streams.outbox import Outgoing, Send
@@ -22,6 +23,27 @@ from streams.topics import APP, TABLES
 BUFFERED_CHANGES = 10_000  # changelog records that may wait in the producer before Faust holds its streams back
 
 _log = structlog.get_logger(__name__)
+
+
+class EngineApp(faust.App):
+    """An application with work beside its agents, which runs from the very start to the very end."""
+
+    beside: tuple[Callable[[], Awaitable[None]], ...] = ()
+
+    async def on_first_start(self) -> None:
+        """Start what runs beside the agents; what it raises ends the process."""
+        await super().on_first_start()
+        for work in self.beside:
+            self.add_future(or_end_loudly(work()))
+
+
+async def or_end_loudly(work: Awaitable[None]) -> None:
+    """Await work; a programmer's error ends the process, because Faust would acknowledge the record and lose it."""
+    try:
+        await work
+    except Exception as error:
+        _log.exception("a programmer's error")
+        end_loudly("a programmer's error ends the worker", error=repr(error))
 
 
 class QuarantineTopic(faust.Topic):
@@ -73,11 +95,11 @@ class ReadySensor(faust.Sensor):
         self._on_ready()
 
 
-def create_app(settings: Settings) -> faust.App:
+def create_app(settings: Settings) -> EngineApp:
     """Return an application without agents, tables or web server; nothing connects before it is started."""
     folder = settings.data_dir / settings.worker_id
     folder.mkdir(parents=True, exist_ok=True)
-    return faust.App(
+    return EngineApp(
         settings.topic(APP),
         broker=[f"kafka://{server}" for server in settings.kafka.split(",")],
         datadir=folder,

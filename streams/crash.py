@@ -1,10 +1,15 @@
-"""Named crash points: `STONKS_CRASH_AT=name:n` ends the process there, as kill -9 would, the n-th time it comes by.
+"""How a process ends on purpose: loudly, or at a named crash point.
 
-They stand where a crash hurts most: `intake.sent`, `decide.read`, `decide.sent`, `decide.written`.
+`STONKS_CRASH_AT=name:n` ends the process at that point, as kill -9 would, the n-th time it comes by. The points stand
+where a crash hurts most: `intake.sent`, `decide.read`, `decide.sent`, `decide.written`.
 """
 
 import os
+import sys
 from collections import Counter
+from typing import NoReturn
+
+import structlog
 
 from streams.settings import settings
 
@@ -20,3 +25,11 @@ def crash_point(name: str) -> None:
         _passed[name] += 1
         if _passed[name] == int(number):
             os._exit(KILLED)
+
+
+def end_loudly(reason: str, **details: object) -> NoReturn:
+    """End the process at once, saying why; the supervisor starts it again, and the log says where it was."""
+    structlog.get_logger("stonks").critical(reason, **details)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)

@@ -18,6 +18,8 @@ from streams.log import Log
 
 EVERY_SECONDS = 2.0
 _RETRY_SECONDS = 0.5
+_SECONDS_TO_ANSWER = 5.0
+_UNSEEN_SECONDS = 8.0
 
 Begin = Callable[[TopicPartition], int | None]
 Lost = Callable[[TopicPartition, int, int], Awaitable[None]]
@@ -51,6 +53,12 @@ class Keeper:
         self._seen: dict[TopicPartition, tuple[int, int]] = {}  # position and end at the last look
         self._stood_since: dict[TopicPartition, float] = {}
         self.is_open = False
+        self._looked_at = time.monotonic()
+
+    @property
+    def sees_the_log(self) -> bool:
+        """Return whether the broker has answered in the last seconds."""
+        return time.monotonic() - self._looked_at < _UNSEEN_SECONDS
 
     async def open(self) -> None:
         """Open the guards of the partitions that this worker holds; call it when their tables are complete."""
@@ -59,9 +67,10 @@ class Keeper:
         held = [TopicPartition(*here) for here in self._assigned() if here[0] in self.guards]
         while True:
             try:
-                starts, ends = await self._log.starts(held), await self._log.ends(held)
+                async with asyncio.timeout(_SECONDS_TO_ANSWER):
+                    starts, ends = await self._log.starts(held), await self._log.ends(held)
                 break
-            except KafkaError as error:
+            except (KafkaError, TimeoutError) as error:
                 _log.warning("the broker does not say where the log begins and ends", error=repr(error))
                 await asyncio.sleep(_RETRY_SECONDS)
             if generation != self._generation:
@@ -74,6 +83,7 @@ class Keeper:
             guard.open({here.partition: begins[here] for here in held if here.topic == guard.topic})
             guard.nudge({here.partition: ends[here] for here in held if here.topic == guard.topic})
         self.is_open = True
+        self._looked_at = time.monotonic()
 
     async def close(self) -> None:
         """Close all guards and wait until what they handed over is applied; call it when partitions are revoked."""
@@ -86,8 +96,9 @@ class Keeper:
         while True:
             await asyncio.sleep(EVERY_SECONDS)
             try:
-                await self.look()
-            except KafkaError as error:
+                async with asyncio.timeout(_SECONDS_TO_ANSWER):
+                    await self.look()
+            except (KafkaError, TimeoutError) as error:
                 self._stood_since.clear()  # without a broker nobody is stuck
                 _log.warning("the broker does not say where the log ends", error=repr(error))
 
@@ -95,6 +106,7 @@ class Keeper:
         """Compare positions with the ends of the log and nudge every guard; raises aiokafka's `KafkaError`."""
         positions = self.positions()
         ends = await self._log.ends(positions)
+        self._looked_at = time.monotonic()
         late = {here: end for here, (position, end) in self._seen.items() if positions.get(here) == position < end}
         for guard in self.guards.values():
             guard.nudge({here.partition: end for here, end in late.items() if here.topic == guard.topic})

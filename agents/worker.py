@@ -1,0 +1,288 @@
+"""The worker: the one composition root of the agents. `python -m agents.worker`, or `faust -A agents.worker worker`.
+
+Every agent reads one topic through its own guard; the keeper opens the guards when the tables are recovered, after the
+accounts that this worker owns have been told of it. Exit codes: 0 after SIGTERM or SIGINT, 1 when it ended loudly, 2
+for wrong settings, 4 for a port in use.
+"""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import faust
+import structlog
+from aiohttp import web
+from aiokafka import TopicPartition
+from faust.types import StreamT
+from pydantic import ValidationError
+
+from agents import clock, endpoint, watch, watchdogs
+from agents.board import Board
+from agents.decide import decide
+from agents.follow import follow
+from agents.intake import intake
+from agents.readiness import Readiness
+from streams.app import BUFFERED_CHANGES, EngineApp, ReadySensor, arrivals, create_app, declare_table, or_end_loudly
+from streams.app import sender as sender_of
+from streams.build import build
+from streams.in_order import Guard
+from streams.keeper import Keeper
+from streams.log import KafkaLog, Record
+from streams.outbox import deliver, to_inbox
+from streams.settings import Settings, settings
+from streams.topics import TOPICS, partition_for
+from tables import cursors, positions
+from tables.circuit import circuit
+from tables.facts import Facts
+from tables.levels import levels
+from trading.events import AccountOpened, Event, WorkerStarted
+from trading.inputs import Pause
+from trading.policy import TradingPolicy
+from trading.portfolio import NEVER
+
+WRONG_SETTINGS, PORT_IN_USE = 2, 4
+INTAKE = ("recommendations", "trend-summaries", "macro-events", "market-stress", "commands", "broker-events")
+SECONDS_BETWEEN_FLUSHES = 1.0
+
+Handle = Callable[[Record], Awaitable[None]]
+
+_log = structlog.get_logger("worker")
+
+
+class Worker:
+    """All parts of one worker, wired; `app` runs them."""
+
+    def __init__(self, chosen: Settings) -> None:
+        self.settings = chosen
+        self.app: EngineApp = create_app(chosen)
+        self.send = sender_of(self.app, chosen)
+        self.now = clock.Now(by_events=chosen.clock == "events")
+        self.ticker = clock.Ticker()
+
+        by_key = partial(partition_for, partitions=chosen.partitions)
+        self.rows = positions.positions(declare_table(self.app, "positions", place=by_key))
+        self.circuits = circuit(declare_table(self.app, "circuit", place=by_key))
+        self.levels = levels(declare_table(self.app, "levels", place=by_key))
+        self.facts = Facts(declare_table(self.app, "facts", place=by_key))
+        self.cursors = cursors.CursorTable(declare_table(self.app, "cursors", place=cursors.place))
+        self.market_cursors = cursors.CursorTable(declare_table(self.app, "market-cursors", place=cursors.place))
+        self.board = Board(self.levels)
+
+        self.guards: dict[str, Guard] = {}
+        self.open_cursors: list[cursors.Cursor] = []
+        self._add_agents()
+        self.log = KafkaLog(chosen.kafka)
+        self.keeper = Keeper(
+            self.guards.values(), log=self.log, assigned=self._assigned, begin=self._begin, lost=self._lost
+        )
+        self.readiness = Readiness(
+            keeper=self.keeper,
+            rows=self.rows,
+            owned=self.owned_accounts,
+            broker_is_ours=chosen.broker != "external",
+            wall=clock.wall_now,
+        )
+        self.app.sensors.add(ReadySensor(self._on_ready))
+        self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
+        self.app.beside = (self._serve, self.keeper.run, self._tick, self._watch_over)
+
+    def _add_agents(self) -> None:
+        here = self.settings
+        common: dict[str, Any] = {"partitions": here.partitions, "send": self.send}
+        prices: dict[str, Any] = {**common, "now": self.now, "facts": self.facts}
+        watched: dict[str, Any] = {**prices, "board": self.board}
+        told: dict[str, Any] = {**watched, "accounts": here.accounts}
+        for name in INTAKE:
+            topic = TOPICS[name]
+            bound = {**prices, "topic": topic, "partitions": topic.partition_count(here), "accounts": here.accounts}
+            self._add(name, partial(intake, **bound))
+        idle = partial(watch.when_idle, now=self.now, board=self.board, send=self.send)
+        lazily: dict[str, Any] = {"seconds": SECONDS_BETWEEN_FLUSHES, "before": self.facts.flush}
+        self._add("price-ticks", partial(watch.on_ticks, **told), when_idle=idle, **lazily)
+        self._add("price-bars", partial(watch.on_bar, **told), **lazily)
+        self._add("companies", partial(watch.on_company, **prices), **lazily)
+        self._add("earnings-dates", partial(watch.on_earnings, **watched), **lazily)
+        self._add("stop-levels", partial(watch.on_levels, **watched, levels=self.levels))
+        step = partial(decide, **common, accounts=here.accounts, rows=self.rows, circuits=self.circuits)
+        self._add("account-inbox", step, seconds=SECONDS_BETWEEN_FLUSHES)
+
+    def _add(
+        self, name: str, handle: Handle, *, when_idle: Callable[[], Awaitable[None]] | None = None, **how: Any
+    ) -> None:
+        """Add the agent of a topic: its guard, its cursor, and the function that applies a record."""
+        topic = self.settings.topic(name)
+        guard = Guard(topic, log=KafkaLog(self.settings.kafka), enabled=not self.settings.unsafe_no_guard)
+        cursor = cursors.Cursor(self._cursor_table(name), name, **how)
+        self.guards[name] = guard
+        self.open_cursors.append(cursor)
+
+        async def run(stream: StreamT[Any]) -> None:
+            arriving = arrivals(stream, guard)
+            await or_end_loudly(follow(arriving, guard=guard, cursor=cursor, handle=handle, when_idle=when_idle))
+
+        source = self.app.topic(topic, key_type=bytes, value_type=bytes)
+        self.app.agent(source, name=name)(run)
+
+    def owned_accounts(self) -> list[str]:
+        """Return the accounts whose inbox lies on a partition of this worker."""
+        held = self.guards["account-inbox"].positions
+        accounts, partitions = self.settings.accounts, self.settings.partitions
+        return [account for account in accounts if partition_for(account.encode(), partitions) in held]
+
+    def _cursor_table(self, name: str) -> cursors.CursorTable:
+        return self.market_cursors if TOPICS[name].partitions == 1 else self.cursors
+
+    def _assigned(self) -> set[tuple[str, int]]:
+        return set(self.app.consumer.assignment())
+
+    def _begin(self, here: TopicPartition) -> int | None:
+        name = here.topic.removeprefix(self.settings.topic_prefix)
+        cursor = self._cursor_table(name).get(name, here.partition)
+        if name != "account-inbox":
+            return cursor
+        return positions.begin(
+            self.rows,
+            self.settings.accounts,
+            cursor=cursor,
+            partition=here.partition,
+            partitions=self.settings.partitions,
+        )
+
+    async def _lost(self, here: TopicPartition, wanted: int, possible: int) -> None:
+        """Stop the entries of every account: the log does not have records that should have been applied."""
+        _log.error("records are gone from the log", at=str(here), wanted=wanted, possible=possible)
+        reason = f"records {wanted} to {possible} of {here.topic}/{here.partition} are gone"
+        pauses = [
+            Pause(command_id=f"lost:{here.topic}:{here.partition}:{wanted}", account_id=account, issued_by=reason)
+            for account in self.settings.accounts
+        ]
+        await deliver(self.send, map(to_inbox, pauses))
+
+    def _on_ready(self) -> None:
+        self.app.producer.buffer.max_messages = BUFFERED_CHANGES
+        self.app.add_future(or_end_loudly(self._take_up()))
+
+    async def _take_up(self) -> None:
+        """Tell the accounts that this worker owns that it is there, then let the guards hand records over."""
+        inbox = self.settings.topic("account-inbox")
+        held = {partition for topic, partition in self._assigned() if topic == inbox}
+        accounts, partitions = self.settings.accounts, self.settings.partitions
+        owned = [account for account in accounts if partition_for(account.encode(), partitions) in held]
+        for account in owned:
+            if account in self.rows and self.rows[account].now > NEVER:
+                self.now.see(self.rows[account].now)
+        await deliver(self.send, [to_inbox(self._opening(account)) for account in owned])
+        await self.keeper.open()
+        _log.info("ready", accounts=len(owned), partitions=len(self.keeper.positions()))
+
+    def _opening(self, account: str) -> Event:
+        at, mode = self.now.stamp(None), self.settings.mode
+        if account in self.rows:
+            return WorkerStarted(account_id=account, at=at, mode=mode, build=build())
+        policy = TradingPolicy(mode=mode)
+        return AccountOpened(account_id=account, at=at, policy=policy, mode=mode, build=build())
+
+    async def _on_revoked(self, *_: Any, **__: Any) -> None:
+        """Finish what was handed over and forget what another worker will know better."""
+        await self.keeper.close()
+        for cursor in self.open_cursors:
+            cursor.forget()
+        self.facts.forget()
+        self.board.forget()
+
+    async def _tick(self) -> None:
+        """Let time pass for the accounts of this worker; with the events' clock, events do."""
+        while self.now.wall is not None:
+            await asyncio.sleep(1)
+            if self.keeper.is_open:
+                await deliver(self.send, self.ticker.due(self.rows, self.owned_accounts(), now=clock.wall_now()))
+
+    async def _watch_over(self) -> None:
+        def recovery() -> object:
+            tables: Any = self.app.tables
+            return self.app.consumer_generation_id, dict(tables.recovery.active_offsets)
+
+        async def broker_answers() -> object:
+            async with asyncio.timeout(5):
+                return await self.log.ends([TopicPartition(self.settings.topic("account-inbox"), 0)])
+
+        await watchdogs.watch_progress(
+            self.keeper, recovery=recovery, broker_answers=broker_answers, beat=watchdogs.watch_the_loop()
+        )
+
+    async def _serve(self) -> None:
+        """Answer HTTP until cancelled; a port that is taken ends the process."""
+        here = self.settings
+        if not here.worker_port:
+            return
+        site = endpoint.application(
+            token=here.internal_token.get_secret_value(), readiness=self.readiness, live=self._live, row=self._row
+        )
+        runner = web.AppRunner(site, access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, here.worker_host, here.worker_port).start()
+        except OSError as error:
+            print(f"error: port {here.worker_port} of the worker cannot be used: {error.strerror}", file=sys.stderr)
+            sys.exit(PORT_IN_USE)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+
+    def _live(self) -> dict[str, Any]:
+        event_time = self.now.event_time
+        return {
+            "worker_id": self.settings.worker_id,
+            "positions": {
+                name: {str(partition): offset for partition, offset in guard.positions.items()}
+                for name, guard in self.guards.items()
+            },
+            "event_time": event_time.isoformat() if event_time else None,
+        }
+
+    def _row(self, account: str) -> str | None:
+        row = self.rows.get(account) if account in self.owned_accounts() else None
+        return None if row is None else row.model_dump_json()
+
+
+def build_worker() -> Worker:
+    """Return the worker of this process's settings; raises `pydantic.ValidationError` for wrong ones."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ]
+    )
+    worker = Worker(settings())
+    if worker.settings.unsafe_no_guard:
+        _log.critical("STONKS_UNSAFE_NO_GUARD is set: records WILL be lost; this is for one test alone")
+    return worker
+
+
+def __getattr__(name: str) -> EngineApp:
+    """Give `faust -A agents.worker` its `app`, and only then build one."""
+    if name == "app":
+        return build_worker().app
+    raise AttributeError(name)
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT, which exit with 0, or say what is wrong with the settings."""
+    try:
+        worker = build_worker()
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        print(f"error: STONKS_{'.'.join(map(str, first['loc'])).upper()}: {first['msg']}", file=sys.stderr)
+        return WRONG_SETTINGS
+    runner = faust.Worker(worker.app, loglevel="warn", redirect_stdouts=False, quiet=True)
+    runner.spinner = None
+    runner.execute_from_commandline()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
