@@ -19,7 +19,7 @@ from trading.events import AccountOpened, Event
 from trading.inputs import COMMAND, AccountSnapshot
 from trading.policy import TradingPolicy
 from trading.portfolio import Portfolio
-from trading.records import CommandResult, Record
+from trading.records import CommandResult
 
 NOON = dt.datetime(2026, 3, 2, 17, tzinfo=dt.UTC)  # a Monday, noon in New York
 HOLDS = ("state_loaded", "reconciled", "consuming")
@@ -55,11 +55,11 @@ class EngineDouble:
             )
         )
 
-    def react(self, event: Event) -> list[Record]:
-        """Fold an event, and return the records it made."""
+    def react(self, event: Event) -> list[CommandResult]:
+        """Fold an event, and return what became of a command."""
         self.seq += 1
         self.portfolio, effects = react(self.portfolio, event, seq=self.seq)
-        return [effect for effect in effects if isinstance(effect, Record)]
+        return [effect for effect in effects if isinstance(effect, CommandResult)]
 
     async def obey(self, settings: Settings) -> None:
         """Read `commands` from its beginning and answer each on `records`, until cancelled."""
@@ -72,11 +72,9 @@ class EngineDouble:
         try:
             consumer.assign(places)
             async for message in consumer:
-                for record in self.react(COMMAND.validate_json(message.value)):
-                    if isinstance(record, CommandResult):
-                        await producer.send_and_wait(
-                            settings.topic("records"), encode(record), key=record.account_id.encode()
-                        )
+                for result in self.react(COMMAND.validate_json(message.value)):
+                    key = result.account_id.encode()
+                    await producer.send_and_wait(settings.topic("records"), encode(result), key=key)
         finally:
             await consumer.stop()
             await producer.stop()
