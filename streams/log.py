@@ -1,7 +1,8 @@
 """The log as it is on the broker, read past Faust: no group, no commits, exact offsets."""
 
-from collections.abc import AsyncIterator, Iterable
-from typing import NamedTuple, Protocol
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -39,14 +40,15 @@ class KafkaLog:
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
         self._connected: AIOKafkaConsumer | None = None
+        self._met: set[str] = set()
 
     async def starts(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the first offset that each partition still has; raises aiokafka's `KafkaError` without a broker."""
-        return dict(await (await self._consumer()).beginning_offsets(list(partitions)))
+        return await self._offsets((await self._consumer()).beginning_offsets, list(partitions))
 
     async def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the offset that each partition's next record will have; raises as `starts` does."""
-        return dict(await (await self._consumer()).end_offsets(list(partitions)))
+        return await self._offsets((await self._consumer()).end_offsets, list(partitions))
 
     async def read(self, partition: TopicPartition, *, begin: int, end: int) -> AsyncIterator[Record]:
         """Give the records of `begin` to before `end` in order, waiting for a broker that is away.
@@ -69,6 +71,15 @@ class KafkaLog:
         if self._connected is not None:
             await self._connected.stop()
             self._connected = None
+
+    async def _offsets(
+        self, ask: Callable[[list[TopicPartition]], Awaitable[Any]], partitions: list[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        """Ask for offsets; topics met for the first time are asked for side by side, because each costs a wait."""
+        new = {here.topic: here for here in partitions if here.topic not in self._met}
+        await asyncio.gather(*(ask([here]) for here in new.values()))
+        self._met.update(new)
+        return dict(await ask(partitions))
 
     async def _consumer(self) -> AIOKafkaConsumer:
         if self._connected is None:
