@@ -1,9 +1,9 @@
 """Records that a connector cannot use: kept on `dead-letters` with the reason, so that the next one can be read."""
 
 import datetime as dt
+from typing import Protocol
 
 import structlog
-from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord
 
 from streams.codec import DeadLetter, dead_letter, encode
@@ -13,10 +13,17 @@ from streams.topics import Topic
 _log = structlog.get_logger(__name__)
 
 
+class Producer(Protocol):
+    """What is needed of `AIOKafkaProducer`."""
+
+    async def send_and_wait(self, topic: str, value: bytes, key: bytes) -> object:
+        """Return when the broker has acknowledged the record."""
+
+
 class Quarantine:
     """Collect dead letters; `send` returns when the log has them, before their offsets may be passed."""
 
-    def __init__(self, producer: AIOKafkaProducer, settings: Settings) -> None:
+    def __init__(self, producer: Producer, settings: Settings) -> None:
         self._producer = producer
         self._name = settings.topic("dead-letters")
         self._letters: list[DeadLetter] = []
@@ -38,7 +45,7 @@ class Quarantine:
     async def send(self) -> None:
         """Send what was collected and wait for the broker's acknowledgement."""
         for letter in self._letters:
-            await self._producer.send_and_wait(self._name, encode(letter), key=letter.topic.encode())
+            await self._producer.send_and_wait(self._name, encode(letter), letter.topic.encode())
         self._letters.clear()
 
 
