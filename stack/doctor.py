@@ -22,7 +22,7 @@ from stack.data_dir import endpoints_path, is_in_use
 from stack.errors import Missing, StackError
 from stack.files import read_json_object
 from stack.foundations import given_database, given_kafka
-from stack.jars import cache_dir, locked_jars, maven_central_problem, missing_jars
+from stack.jars import cache_dir, locked_jars, missing_jars, network_problem
 from stack.ports import LOOPBACK, is_free
 from stack.probes import get, lacking
 from streams.settings import Settings, settings
@@ -104,7 +104,7 @@ def check_jars(chosen: Settings) -> str:
     missing = missing_jars(cache)
     if not missing:
         return f"{len(locked_jars())} whole, in {cache}"
-    if problem := maven_central_problem():
+    if problem := network_problem(missing[0]):
         raise Missing(
             f"{len(missing)} of {len(locked_jars())} are not in {cache}, and Maven Central cannot be reached "
             f"({problem}): connect this machine once, or set STONKS_KAFKA"

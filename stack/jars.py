@@ -87,9 +87,9 @@ def checked_jars(cache: pathlib.Path, lock: pathlib.Path = LOCK, *, remote: str 
     return [_path(cache, coordinate) for coordinate in locked_jars(lock)]
 
 
-def maven_central_problem() -> str:
-    """Return why Maven Central cannot be reached from here, or an empty string."""
-    question = urllib.request.Request(MAVEN_CENTRAL + "/", method="HEAD")  # noqa: S310 - our address
+def network_problem(coordinate: str, *, remote: str = MAVEN_CENTRAL) -> str:
+    """Return why a jar could not be fetched from here, or an empty string; fetches nothing."""
+    question = urllib.request.Request(_url(coordinate, remote), method="HEAD")  # noqa: S310 - our address
     try:
         with urllib.request.urlopen(question, timeout=5, context=_trusted()):  # noqa: S310
             return ""
@@ -131,8 +131,7 @@ def _fetch_one(coordinate: str, target: pathlib.Path, sha256: str, *, remote: st
 
 
 def _download(coordinate: str, target: pathlib.Path, *, remote: str, trusted: ssl.SSLContext) -> bytes:
-    group, artifact, version = coordinate.split(":")
-    url = f"{remote}/{group.replace('.', '/')}/{artifact}/{version}/{target.name}"
+    url = _url(coordinate, remote)
     failure: Exception | None = None
     for attempt in range(ATTEMPTS):
         time.sleep(attempt * 0.5)
@@ -150,6 +149,11 @@ def _download(coordinate: str, target: pathlib.Path, *, remote: str, trusted: ss
 
 def _folder(cache: pathlib.Path) -> pathlib.Path:
     return cache / f"kafka-{KAFKA_VERSION}"
+
+
+def _url(coordinate: str, remote: str) -> str:
+    group, artifact, version = coordinate.split(":")
+    return f"{remote}/{group.replace('.', '/')}/{artifact}/{version}/{artifact}-{version}.jar"
 
 
 def _path(cache: pathlib.Path, coordinate: str) -> pathlib.Path:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from stack.errors import Missing
-from stack.jars import cache_dir, checked_jars, locked_jars, missing_jars
+from stack.jars import cache_dir, checked_jars, locked_jars, missing_jars, network_problem
 from streams.settings import Settings
 
 COORDINATE = "org.example:{}:1.0"
@@ -31,6 +31,9 @@ class Repository:
             def do_GET(self) -> None:
                 repository.answer(self)
 
+            def do_HEAD(self) -> None:
+                repository.answer(self)
+
             def log_message(self, *arguments: object) -> None:
                 """Say nothing."""
 
@@ -46,12 +49,14 @@ class Repository:
         if name not in JARS:
             request.send_error(404)
             return
-        self.fetched.append(name)
+        if request.command == "GET":
+            self.fetched.append(name)
         body = JARS[name] + (b"!" if name in self.altered else b"")
         request.send_response(200)
         request.send_header("Content-Length", str(len(body)))
         request.end_headers()
-        request.wfile.write(body[:100] if name in self.cut else body)
+        if request.command == "GET":
+            request.wfile.write(body[:100] if name in self.cut else body)
 
 
 @pytest.fixture
@@ -153,3 +158,10 @@ def test_a_cache_that_others_may_write_to_is_not_used(tmp_path: pathlib.Path, mo
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "own"))
     (tmp_path / "own").mkdir()
     assert cache_dir(Settings(xdg_cache_home=tmp_path / "shared")).is_relative_to(tmp_path / "own")
+
+
+def test_the_network_can_be_tried_without_fetching(repository: Repository) -> None:
+    assert network_problem(COORDINATE.format("one"), remote=repository.address) == ""
+    assert "404" in network_problem(COORDINATE.format("four"), remote=repository.address)
+    assert network_problem(COORDINATE.format("one"), remote="http://127.0.0.1:9")
+    assert repository.fetched == []
