@@ -84,15 +84,14 @@ class Demo:
 
     async def _session(self, session: Session) -> None:
         for minute in TICK_MINUTES:
-            await self._send(self._market.ticks(session, minute))
-            if minute == TICK_MINUTES[0]:
-                reading = self._market.stress(session)
-                await self._send([reading] if reading is not None else [])
+            reading = self._market.stress(session) if minute == TICK_MINUTES[0] else None
+            await self._send([*([reading] if reading is not None else []), *self._market.ticks(session, minute)])
         await self._send(self._market.bars(session))
-        for symbol in SECTORS:  # one at a time: several in one account's inbox have no order among themselves
-            closes = self._market.closes(symbol, until=session.on)
-            signal = momentum(symbol, closes, generated_at=session.close_at)
-            await self._send([signal] if signal is not None else [])
+        signals = (
+            momentum(symbol, self._market.closes(symbol, until=session.on), generated_at=session.close_at)
+            for symbol in SECTORS
+        )
+        await self._send(signal for signal in signals if signal is not None)
 
     async def _send(self, records: Iterable[BaseModel]) -> None:
         """Produce records, then wait until everything they led to has been applied."""

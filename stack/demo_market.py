@@ -36,7 +36,7 @@ SECTORS = {
     "RRC": ("Range Resources", "energy"),
     "WMT": ("Walmart", "staples"),
 }
-TICK_MINUTES = (1, 16, 31, 46, 61, 120, 180, 240, 300, 360, 374, 389)
+TICK_MINUTES = (1, 16, 31, 46, 61, 180, 300, 374, 389)
 """Minutes after the open at which each symbol has a tick; the first ones are as far apart as tranches are."""
 FULL_SESSION = 390
 
