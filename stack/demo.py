@@ -13,11 +13,11 @@ from typing import Any
 import aiohttp
 import asyncpg
 from aiokafka import AIOKafkaProducer
-from connectors.signals import momentum
 from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from connectors.signals import momentum
 from stack.demo_market import SECTORS, TICK_MINUTES, Market
 from stack.engine import Addresses
 from stack.errors import StackError
