@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from aiokafka.partitioner import murmur2
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.admin._metadata import TopicMetadata
 from confluent_kafka.cimpl import NewTopic
 from pydantic import TypeAdapter
@@ -133,7 +134,10 @@ def create_topics(bootstrap: str, settings: Settings, *, seconds: float = 30) ->
         if missing:
             _await_created(admin.create_topics(missing, request_timeout=seconds))
         deadline = time.monotonic() + seconds
-        while absent := _not_usable(admin.list_topics(timeout=seconds).topics, wanted, settings):
+        while absent := (
+            _not_usable(admin.list_topics(timeout=seconds).topics, wanted, settings)
+            or _not_led(admin, wanted, settings, seconds)
+        ):
             if time.monotonic() > deadline:
                 raise TopicsError(f"not there after {seconds:.0f} s: {', '.join(absent)}")
             time.sleep(0.05)
@@ -172,3 +176,19 @@ def _not_usable(seen: dict[str, TopicMetadata], wanted: dict[str, Topic], settin
                 "it was at the first start, or give another STONKS_TOPIC_PREFIX"
             )
     return absent
+
+
+def _not_led(admin: AdminClient, wanted: dict[str, Topic], settings: Settings, seconds: float) -> list[str]:
+    """Return the topics whose leaders do not answer yet: they learn of a new partition after its metadata is told."""
+    asked = {
+        TopicPartition(name, partition): OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        for name, topic in wanted.items()
+        for partition in range(topic.partition_count(settings))
+    }
+    absent = set()
+    for here, answer in admin.list_offsets(asked, request_timeout=seconds).items():
+        try:
+            answer.result()
+        except KafkaException:
+            absent.add(here.topic)
+    return sorted(absent)
