@@ -15,6 +15,7 @@ from typing import Any
 
 import pydantic_core
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from stack.checklist import Checklist
 from stack.data_dir import endpoints_path, locked
@@ -32,6 +33,7 @@ from trading.portfolio import Portfolio
 from trading.records import AccountState
 
 DIFFERENT = 1
+SECONDS_TO_ANSWER = 10.0
 
 
 @dataclass
@@ -215,25 +217,24 @@ def _json(value: bytes | None) -> Any:
 
 async def _read(address: str, topic: str) -> AsyncIterator[ConsumerRecord[bytes, bytes]]:
     """Yield every record of a topic up to the end that it has now, each partition in order."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=address, enable_auto_commit=False, auto_offset_reset="none")
+    admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
+    found = (await asyncio.to_thread(admin.list_topics, timeout=SECONDS_TO_ANSWER)).topics.get(topic)
+    if found is None:
+        raise Missing(f"the broker has no topic {topic}: is STONKS_TOPIC_PREFIX what it was?")
+    partitions = [TopicPartition(topic, number) for number in sorted(found.partitions)]
+    consumer = AIOKafkaConsumer(bootstrap_servers=address, enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        numbers = consumer.partitions_for_topic(topic)
-        if not numbers:
-            raise Missing(f"the broker has no topic {topic}: is STONKS_TOPIC_PREFIX what it was?")
-        partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
-        begins = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
-        for partition in partitions:
-            if begins[partition] >= ends[partition]:
-                continue
-            consumer.assign([partition])
-            consumer.seek(partition, begins[partition])
-            while await consumer.position(partition) < ends[partition]:
-                batches = await consumer.getmany(partition, timeout_ms=1000)
-                for message in batches.get(partition, ()):
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning()
+        left = {partition for partition in partitions if await consumer.position(partition) < ends[partition]}
+        while left:
+            for partition, messages in (await consumer.getmany(*left, timeout_ms=1000)).items():
+                for message in messages:
                     if message.offset < ends[partition]:
                         yield message
+            left = {partition for partition in left if await consumer.position(partition) < ends[partition]}
     finally:
         await consumer.stop()
 
