@@ -170,7 +170,7 @@ def _key(topic: Topic, value: bytes) -> bytes:
 
 
 def _partitions(bootstrap: str, name: str) -> int:
-    known = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}).list_topics(timeout=10).topics
+    known = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}).list_topics(timeout=5).topics
     return len(known[name].partitions) if name in known else 0
 
 

@@ -4,8 +4,8 @@ import datetime as dt
 from decimal import Decimal
 from typing import Any
 
-from trading.effects import Order
-from trading.inputs import Tick
+from trading.effects import Order, OrderCancel
+from trading.inputs import PriceTicks, Tick
 
 NOON = dt.datetime(2024, 3, 14, 16, 0, tzinfo=dt.UTC)
 """Noon in New York on a Thursday."""
@@ -34,3 +34,23 @@ def tick(price: str, *, at: dt.datetime = NOON) -> Tick:
 def minutes(count: float) -> dt.timedelta:
     """Return a span."""
     return dt.timedelta(minutes=count)
+
+
+def prices(*texts: str) -> list[PriceTicks]:
+    """Return ticks of one symbol, a minute apart, the last one at noon."""
+    first = NOON - minutes(len(texts) - 1)
+    return [
+        PriceTicks(symbol="AAPL", price=Decimal(text), at=first + minutes(number)) for number, text in enumerate(texts)
+    ]
+
+
+def cancel_of(number: int) -> OrderCancel:
+    """Return a request to take an order off the book."""
+    return OrderCancel(
+        cancel_id=f"cancel-{number}",
+        client_order_id=f"order-{number}",
+        account_id="paper",
+        symbol="AAPL",
+        reason="no longer wanted",
+        created_at=NOON,
+    )

@@ -9,10 +9,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.structs import ConsumerRecord
 from pydantic import BaseModel, SecretStr
 
 from stack.ports import free_port
@@ -25,7 +28,8 @@ PARTITIONS = 2
 
 def settings_of(kafka: str, prefix: str, folder: pathlib.Path, **changes: Any) -> Settings:
     """Return the settings of a stack with topics and a data directory of its own."""
-    return Settings(kafka=kafka, topic_prefix=prefix, partitions=PARTITIONS, data_dir=folder, clock="events", **changes)
+    chosen = {"partitions": PARTITIONS, "clock": "events", **changes}
+    return Settings(kafka=kafka, topic_prefix=prefix, data_dir=folder, **chosen)
 
 
 class Topics:
@@ -47,6 +51,13 @@ class Topics:
 
     async def read(self, topic: str) -> list[dict[str, Any]]:
         """Return everything that lies on a topic, partition by partition."""
+        return [json.loads(record.value) for record in await self._records(topic)]
+
+    async def places(self, topic: str) -> list[tuple[int, bytes | None]]:
+        """Return the partition and the key of everything that lies on a topic."""
+        return [(record.partition, record.key) for record in await self._records(topic)]
+
+    async def _records(self, topic: str) -> list[ConsumerRecord]:
         consumer = AIOKafkaConsumer(bootstrap_servers=self.settings.kafka, enable_auto_commit=False)
         await consumer.start()
         try:
@@ -54,11 +65,11 @@ class Topics:
             places = [TopicPartition(self.settings.topic(topic), number) for number in range(count)]
             consumer.assign(places)
             await consumer.seek_to_beginning(*places)
-            found = []
+            found: list[ConsumerRecord] = []
             for place, end in (await consumer.end_offsets(places)).items():
                 while await consumer.position(place) < end:
                     batch = await consumer.getmany(place, timeout_ms=200)
-                    found += [json.loads(record.value) for records in batch.values() for record in records]
+                    found += [record for records in batch.values() for record in records]
             return found
         finally:
             await consumer.stop()
@@ -121,6 +132,11 @@ class Process:
             return status, json.loads(body)
         return status, body.decode()
 
+    def checks(self, token: str = "") -> dict[str, bool]:
+        """Return the checks by name; nothing while nobody answers."""
+        _, body = self.get("/ready", token)
+        return {each["name"]: each["ok"] for each in (body or {}).get("checks", ())}
+
     def until(self, condition: Callable[["Process"], bool], *, seconds: float = 30) -> None:
         """Wait until something holds; fail with the process's log when it never does."""
         deadline = time.monotonic() + seconds
@@ -128,6 +144,13 @@ class Process:
             assert self.child.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.1)
+
+    async def until_dead_or(self, condition: Callable[["Process"], bool], *, seconds: float = 30) -> None:
+        """Wait until something holds or the process has ended; fail with its log when neither happens."""
+        deadline = time.monotonic() + seconds
+        while self.child.poll() is None and not condition(self):
+            assert time.monotonic() < deadline, self.log.read_text()
+            await asyncio.sleep(0.05)
 
 
 @contextlib.contextmanager
@@ -144,3 +167,34 @@ def process(settings: Settings, **variables: str) -> Iterator[Process]:
 def with_database(settings: Settings, url: str) -> Settings:
     """Return the settings with a database."""
     return settings.model_copy(update={"database_url": SecretStr(url)})
+
+
+def is_ready(running: Process) -> bool:
+    """Tell whether everything required works."""
+    return running.get("/ready")[0] == 200
+
+
+def has_applied(running: Process, **ends: int) -> bool:
+    """Tell whether the trading connector has passed so many records of each topic (underscores for hyphens)."""
+    _, body = running.get("/live")
+    positions = (body or {}).get("positions", {})
+    return all(sum(positions.get(name.replace("_", "-"), {}).values()) >= end for name, end in ends.items())
+
+
+def trades_of(events: list[dict[str, Any]]) -> Counter[str]:
+    """Count the shares that distinct fills moved, by order."""
+    fills = {event["fill_id"]: event for event in events if event["kind"] == "order_fill"}
+    shares: Counter[str] = Counter()
+    for event in fills.values():
+        shares[event["client_order_id"]] += int(Decimal(event["quantity"]))
+    return shares
+
+
+def has_projected(running: Process, count: int) -> bool:
+    """Tell whether so many records are in the tables since the process began."""
+    text = str(running.get("/metrics")[1])
+    return any(
+        float(line.rpartition(" ")[2]) >= count
+        for line in text.splitlines()
+        if line.startswith("stonks_projected_records_total")
+    )

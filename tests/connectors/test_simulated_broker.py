@@ -12,8 +12,8 @@ from connectors.journal import Journal
 from connectors.ports import Broker, Quote
 from connectors.simulated_book import Terms
 from connectors.simulated_broker import SimulatedBroker
-from tests.connectors.examples import NOON, minutes, order, tick
-from trading.effects import Order, OrderCancel
+from tests.connectors.examples import NOON, cancel_of, minutes, order, tick
+from trading.effects import Order
 from trading.inputs import Tick
 
 
@@ -50,17 +50,6 @@ class Desk:
 
     def _broker(self) -> SimulatedBroker:
         return SimulatedBroker(self.journal, self.prices, Terms(slippage_bps=0), now=lambda: self.now)
-
-
-def cancel_of(number: int) -> OrderCancel:
-    return OrderCancel(
-        cancel_id=f"cancel-{number}",
-        client_order_id=f"order-{number}",
-        account_id="paper",
-        symbol="AAPL",
-        reason="no longer wanted",
-        created_at=NOON,
-    )
 
 
 def limit_buy(number: int = 1, **changes: Any) -> Order:
