@@ -1,8 +1,9 @@
 """The board: who watches which symbol at which levels, and what each price means to them.
 
-An account is told of its stop and its target once, when a price reaches them; of a watch level each time the price
-passes to its other side, at most once a side between two interval marks; of the price itself once an interval. Nothing
-here is remembered over a restart: an account judges what it is told by its own row, so a repeat does no harm.
+An account is told of its stop and its target when a price reaches them, and again only after an interval mark on the
+right side of them; of a watch level each time the price passes to its other side, at most once a side between two
+interval marks; of the price itself once an interval. Nothing here is remembered over a restart: an account judges what
+it is told by its own row, so a repeat does no harm.
 """
 
 import datetime as dt
@@ -62,6 +63,7 @@ class Watched:
         last_at = ticks.instants[-1]
         if self.marked_at is None or (last_at - self.marked_at).total_seconds() >= self.levels.interval_seconds:
             self.told_side.clear()
+            self.told = {level for level in self.told if _is_reached(level, ticks.prices[-1])}
             yield self._mark("interval", ticks.prices[-1], last_at)
 
     def crossings(self, ticks: Ticks) -> Iterator[Mark]:
@@ -93,8 +95,7 @@ class Watched:
 
     def _exits_reached(self, price: Decimal) -> Iterator[Reason]:
         for level in self._exits():
-            reached = price <= level[1] if level[0] == "stop" else price >= level[1]
-            if reached and level not in self.told:
+            if level not in self.told and _is_reached(level, price):
                 self.told.add(level)
                 yield level[0]
 
@@ -123,6 +124,11 @@ class Watched:
             reason=reason,
             quoted=quoted,
         )
+
+
+def _is_reached(exit_level: _Level, price: Decimal) -> bool:
+    name, level = exit_level
+    return price <= level if name == "stop" else price >= level
 
 
 class Board:

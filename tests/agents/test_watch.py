@@ -1,0 +1,195 @@
+"""`watch`: the facts of a symbol, and what goes into whose inbox at once."""
+
+from typing import Any
+
+from agents import watch
+from agents.board import Board
+from agents.clock import Now
+from tables.facts import Facts
+from tests.agents.world import Sent, at, by_events, facts, levels, record, text
+from trading.effects import StopLevels
+
+
+class Market:
+    """One symbol's topics, handed to `watch` one record at a time."""
+
+    def __init__(self, now: Now | None = None, *watched: StopLevels) -> None:
+        self.sent = Sent()
+        self.now = now or by_events()
+        self.rows: dict[bytes, bytes] = {}
+        self.facts = Facts(self.rows)
+        self.levels: dict[str, tuple[StopLevels, ...]] = {"AAPL": watched}
+        self.board = Board(self.levels)
+        self.own: dict[str, Any] = {"partitions": 4, "now": self.now, "facts": self.facts, "send": self.sent}
+
+    async def tick(self, price: str, seconds: float, symbol: str = "AAPL") -> None:
+        value = {"symbol": symbol, "price": price, "at": text(seconds)}
+        found = record("price-ticks", value, symbol)
+        await watch.on_ticks(found, accounts=("paper", "other"), board=self.board, **self.own)
+
+    async def bar(self, seconds: float, **changes: Any) -> None:
+        value = {"symbol": "AAPL", "interval": "1d", "open": "1", "high": "3", "low": "1", "close": "2", "volume": "1"}
+        found = record("price-bars", value | {"at": text(seconds)} | changes, "AAPL")
+        await watch.on_bar(found, accounts=("paper",), board=self.board, **self.own)
+
+    async def level(self, value: Any, key: str = "AAPL/paper") -> None:
+        await watch.on_levels(record("stop-levels", value, key), levels=self.levels, board=self.board, **self.own)
+
+    def kinds(self) -> list[tuple[str, str]]:
+        return [(event["kind"], event["account_id"]) for event in self.sent.inbox]
+
+
+async def test_a_tick_moves_the_last_price_and_an_older_one_does_not() -> None:
+    market = Market()
+    await market.tick("100", 10)
+    await market.tick("90", 5)
+    found = market.facts.get("AAPL")
+    assert found is not None
+    assert (str(found.last_price), found.last_price_at) == ("100", at(10))
+
+
+async def test_a_tick_through_the_stop_is_in_the_inbox_at_once_with_the_instant_of_the_tick() -> None:
+    market = Market(None, levels())
+    await market.tick("93", 0)
+    await market.tick("90", 1)
+    mark = market.sent.inbox[-1]
+    assert (mark["kind"], mark["account_id"], mark["reason"], mark["last"]) == ("mark", "paper", "stop", "90")
+    assert (mark["at"], mark["price_at"]) == (text(1), text(1))
+    assert market.sent.acknowledged == len(market.sent)
+
+
+async def test_an_older_tick_triggers_nothing() -> None:
+    market = Market(None, levels())
+    await market.tick("100", 10)
+    before = len(market.sent)
+    await market.tick("80", 5)
+    assert len(market.sent) == before
+
+
+async def test_ticks_are_in_memory_until_they_are_flushed() -> None:
+    market = Market()
+    await market.tick("100", 0)
+    assert market.rows == {}
+    market.facts.flush()
+    assert list(market.rows) == [b"AAPL"]
+
+
+async def test_five_percent_in_fifteen_minutes_is_a_fast_move() -> None:
+    market = Market(None, levels())
+    await market.tick("100", 0)
+    await market.tick("105", 899)
+    assert [event["reason"] for event in market.sent.inbox if event["kind"] == "mark"] == [
+        "interval",
+        "interval",
+        "fast_move",
+    ]
+
+
+async def test_with_the_events_clock_a_passed_minute_is_told_to_every_account_once() -> None:
+    market = Market()
+    for seconds in (0, 30, 59, 61, 200):
+        await market.tick("100", seconds)
+    clocks = [(event["account_id"], event["at"]) for event in market.sent.inbox]
+    assert clocks == [(account, text(minute)) for minute in (0, 60, 180) for account in ("paper", "other")]
+
+
+async def test_with_the_system_clock_old_ticks_wait_until_the_backlog_is_read() -> None:
+    market = Market(Now(by_events=False, wall=lambda: at(100)), levels())
+    await market.tick("80", 10)
+    assert market.sent == []
+    await watch.when_idle(now=market.now, board=market.board, send=market.sent)
+    (mark,) = market.sent.inbox
+    assert (mark["reason"], mark["at"], mark["price_at"]) == ("stop", text(100), text(10))
+
+
+async def test_a_daily_bar_goes_to_whoever_watches_the_symbol() -> None:
+    market = Market(None, levels(account="paper"), levels(account="other"))
+    await market.bar(0)
+    assert [event for event in market.kinds() if event[0] != "clock"] == [
+        ("daily_bar", "paper"),
+        ("daily_bar", "other"),
+    ]
+    closed = market.sent.inbox[-1]
+    assert (closed["on"], closed["close"], closed["atr"]) == ("2026-03-02", "2", None)
+
+
+async def test_a_bar_within_the_day_changes_no_facts() -> None:
+    market = Market(None, levels())
+    await market.bar(0, interval="5m")
+    assert market.facts.get("AAPL") is None
+    assert [event for event in market.kinds() if event[0] != "clock"] == []
+
+
+async def test_atr_comes_with_the_fifteenth_bar() -> None:
+    market = Market(None, levels())
+    for day in range(15):
+        await market.bar(day * 86_400)
+    atrs = [event["atr"] for event in market.sent.inbox if event["kind"] == "daily_bar"]
+    assert atrs == [None] * 14 + ["2.000000000"]  # every true range is 3 - 1
+
+
+async def test_a_company_makes_a_symbol_known_and_a_null_makes_it_unknown() -> None:
+    market = Market()
+    company = {"symbol": "AAPL", "name": "Apple", "sector": "Technology"}
+    await watch.on_company(record("companies", company, "AAPL"), **market.own)
+    known = market.facts.get("AAPL")
+    assert known is not None
+    assert known.sector == "Technology"
+    await watch.on_company(record("companies", None, "AAPL"), **market.own)
+    unknown = market.facts.get("AAPL")
+    assert unknown is not None
+    assert unknown.sector is None
+
+
+async def test_an_earnings_date_is_told_when_it_changes() -> None:
+    market = Market(None, levels())
+    value = {"symbol": "AAPL", "earnings_on": "2026-04-30", "session": "amc", "source": "x"}
+    for one in (value, value, None):
+        await watch.on_earnings(record("earnings-dates", one, "AAPL"), board=market.board, **market.own)
+    assert [(event["kind"], event["earnings_on"]) for event in market.sent.inbox] == [
+        ("earnings_changed", "2026-04-30"),
+        ("earnings_changed", None),
+    ]
+
+
+async def test_levels_arrive_are_compared_and_remembered_and_a_null_removes_them() -> None:
+    market = Market()
+    await market.tick("89", 5)
+    await market.level(levels(set_at=5).model_dump(mode="json"))
+    assert ("mark", "paper") in market.kinds()
+    assert [one.account_id for one in market.levels["AAPL"]] == ["paper"]
+    await market.level(None)
+    assert market.levels["AAPL"] == ()
+    assert market.board.accounts("AAPL") == {}
+
+
+async def test_levels_of_one_account_leave_the_others_alone() -> None:
+    market = Market()
+    await market.level(levels(account="other").model_dump(mode="json"), key="AAPL/other")
+    await market.level(levels("91").model_dump(mode="json"))
+    await market.level(levels("92", revision=2).model_dump(mode="json"))
+    assert sorted((one.account_id, str(one.stop)) for one in market.levels["AAPL"]) == [
+        ("other", "90"),
+        ("paper", "92"),
+    ]
+
+
+async def test_poison_is_dead_lettered_and_changes_nothing() -> None:
+    market = Market(None, levels())
+    await market.tick("-1", 0)
+    await market.bar(0, high="0.5")
+    await market.level({"account_id": "paper"})
+    await watch.on_company(record("companies", {}, "AAPL"), **market.own)
+    await watch.on_earnings(record("earnings-dates", b"x", "AAPL"), board=market.board, **market.own)
+    letters = market.sent.values("dead-letters")
+    assert [letter["topic"] for letter in letters] == [
+        "price-ticks",
+        "price-bars",
+        "stop-levels",
+        "companies",
+        "earnings-dates",
+    ]
+    assert market.sent.inbox == []
+    assert market.facts.get("AAPL") is None
+    assert market.now.event_time is None
+    assert facts().get("AAPL") is None
