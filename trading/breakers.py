@@ -3,8 +3,8 @@
 import datetime as dt
 from decimal import Decimal
 
-from trading import circuit_breaker, ids, trading_window
-from trading.money import ONE
+from trading import circuit_breaker, trading_window
+from trading.money import ONE, ZERO
 from trading.portfolio import Breaker, Position
 from trading.records import BreakerEvent, BreakerTrigger
 from trading.step import Step
@@ -15,31 +15,69 @@ def check(step: Step) -> None:
     portfolio = step.portfolio
     loss = circuit_breaker.daily_loss(portfolio)
     if loss > portfolio.policy.daily_loss_pct and not _is_active(step, "daily_loss"):
-        until = _next_open(step.now)
-        trip(step, "daily_loss", until=until, threshold=portfolio.policy.daily_loss_pct, actual_value=loss)
+        lost = (portfolio.day_base or ZERO) - portfolio.total_value
+        limit = portfolio.policy.daily_loss_pct
+        trip(step, "daily_loss", until=_next_open(step.now), threshold=limit, actual_value=loss, lost=lost)
     reading = circuit_breaker.stress(portfolio)
     if reading is not None and circuit_breaker.is_stressed(portfolio) and not _is_active(step, "market_stress"):
         threshold = portfolio.policy.market_stress_threshold
         trip(step, "market_stress", until=_after_pause(step), threshold=threshold, actual_value=reading.value)
-    if circuit_breaker.declining_share(portfolio) > portfolio.policy.broad_decline_share:
-        step.change(declined_at=step.now)
+    _note_decline(step)
+    _note_minimum(step)
 
 
-def trip(step: Step, trigger: BreakerTrigger, *, until: dt.datetime, threshold: Decimal, actual_value: Decimal) -> None:
-    """Activate an account breaker until an instant."""
+def _note_decline(step: Step) -> None:
+    """Remember since when a broad decline is over: 30 minutes later it has cleared (decision 21)."""
+    portfolio = step.portfolio
+    declines = circuit_breaker.declining_share(portfolio) > portfolio.policy.broad_decline_share
+    if declines is not portfolio.declining:
+        step.change(declining=declines, declined_at=None if declines else step.now)
+
+
+def _note_minimum(step: Step) -> None:
+    """Tell once that the active pool fell under its minimum (decision 10)."""
+    portfolio = step.portfolio
+    is_under = circuit_breaker.is_under_minimum(portfolio)
+    if is_under is portfolio.under_minimum:
+        return
+    step.change(under_minimum=is_under)
+    if is_under:
+        minimum = portfolio.policy.active_pool_minimum
+        body = f"{portfolio.active_pool:.2f} dollars, the minimum is {minimum:f}: nothing is bought until it recovers."
+        step.alert("The active pool is under its minimum", body=body)
+
+
+def note_silence(step: Step) -> None:
+    """Tell once that no reading of market volatility is valid: nothing trips without one (decision 19)."""
+    if circuit_breaker.stress(step.portfolio) is None and not step.portfolio.stress_missed:
+        step.change(stress_missed=True)
+        body = "The market stress breaker rests until a reading comes on the topic market-stress."
+        step.alert("No reading of market volatility", body=body)
+
+
+def trip(
+    step: Step,
+    trigger: BreakerTrigger,
+    *,
+    until: dt.datetime,
+    threshold: Decimal,
+    actual_value: Decimal,
+    lost: Decimal | None = None,
+) -> None:
+    """Activate an account breaker until an instant; `lost` are the dollars of a loss."""
     breaker = Breaker(trigger=trigger, since=step.now, until=until, threshold=threshold, actual_value=actual_value)
     step.change(breakers=(*step.portfolio.breakers, breaker))
-    _tell(step, trigger, symbol=None, until=until, threshold=threshold, actual_value=actual_value)
+    _tell(step, trigger, symbol=None, until=until, threshold=threshold, actual_value=actual_value, lost=lost)
 
 
 def resume(step: Step) -> None:
-    """Drop the breakers that have ended by now, and say so."""
+    """Drop the breakers that have ended by now, and say so; what demands one still trips it anew."""
     ended = tuple(breaker for breaker in step.portfolio.breakers if breaker.until <= step.now)
     step.change(breakers=tuple(breaker for breaker in step.portfolio.breakers if breaker.until > step.now))
     for breaker in ended:
         step.record(
             BreakerEvent,
-            event_id=ids.of("breaker", step.portfolio.account_id, step.seq, breaker.trigger, "resumed"),
+            event_id=step.next_id("breaker"),
             event="resumed",
             trigger=breaker.trigger,
             threshold=breaker.threshold,
@@ -49,6 +87,7 @@ def resume(step: Step) -> None:
         subject = f"Trading resumes: the {breaker.trigger.replace('_', ' ')} breaker has ended"
         step.notify("breaker_resumed", severity="info", subject=subject, body=subject)
     step.keep_state()
+    check(step)
 
 
 def cool_down(step: Step, position: Position) -> None:
@@ -65,6 +104,7 @@ def cool_down(step: Step, position: Position) -> None:
         until=until,
         threshold=policy.position_loss_pct,
         actual_value=loss,
+        lost=position.quantity * (position.avg_entry_price - position.last_price),
     )
 
 
@@ -103,10 +143,11 @@ def _tell(
     until: dt.datetime,
     threshold: Decimal,
     actual_value: Decimal,
+    lost: Decimal | None,
 ) -> None:
     step.record(
         BreakerEvent,
-        event_id=ids.of("breaker", step.portfolio.account_id, step.seq, trigger, symbol or "", "triggered"),
+        event_id=step.next_id("breaker"),
         event="triggered",
         trigger=trigger,
         symbol=symbol,
@@ -115,8 +156,8 @@ def _tell(
         until=until,
     )
     what = f"{trigger.replace('_', ' ')} {symbol or ''}".strip()
-    body = (
-        f"The {what} breaker tripped: {actual_value:.4f} against a limit of {threshold:f}; until {until.isoformat()}."
-    )
+    body = f"The {what} breaker tripped: {actual_value:.4f} against a limit of {threshold:f}"
+    body += f", a loss of {lost:.2f} dollars" if lost is not None else ""
+    body += f"; until {until.isoformat()}."
     step.notify("breaker_triggered", severity="critical", subject=f"Circuit breaker: {what}", body=body)
     step.keep_state()

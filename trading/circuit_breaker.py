@@ -28,8 +28,8 @@ def active(portfolio: Portfolio) -> tuple[Breaker, ...]:
 
 
 def stress(portfolio: Portfolio) -> Reading | None:
-    """Return the valid reading of market volatility: a VIX before a realised one, none older than 30 minutes."""
-    fresh = {reading.name: reading for reading in portfolio.stress if portfolio.now - reading.at <= STRESS_COUNTS_FOR}
+    """Return the valid reading of market volatility: a VIX before a realised one, all under 30 minutes old."""
+    fresh = {reading.name: reading for reading in portfolio.stress if portfolio.now - reading.at < STRESS_COUNTS_FOR}
     return fresh.get("vix") or fresh.get("realised_volatility")
 
 
@@ -50,10 +50,10 @@ def declining_share(portfolio: Portfolio) -> Decimal:
 
 def is_declining(portfolio: Portfolio) -> bool:
     """Tell whether a broad decline holds, or held less than `broad_decline_minutes` ago (decision 21)."""
-    if declining_share(portfolio) > portfolio.policy.broad_decline_share:
+    if portfolio.declining or declining_share(portfolio) > portfolio.policy.broad_decline_share:
         return True
-    since = portfolio.declined_at
-    return since is not None and portfolio.now - since < dt.timedelta(minutes=portfolio.policy.broad_decline_minutes)
+    over = portfolio.declined_at
+    return over is not None and portfolio.now - over < dt.timedelta(minutes=portfolio.policy.broad_decline_minutes)
 
 
 def cooldown_until(portfolio: Portfolio, *, symbol: str) -> dt.datetime | None:

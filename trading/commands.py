@@ -15,6 +15,8 @@ from trading.portfolio import Confirmation
 from trading.records import CommandResult, ConfigChange, TierChange
 from trading.step import Step
 
+LONGEST_ERROR = 500
+MOST_COMMANDS = 2_000  # ids that are kept, so that no flood of commands can swell the row
 CONFIRM_WITHIN = dt.timedelta(minutes=5)
 SET_ELSEWHERE = {
     "mode": "is set by STONKS_MODE when the stack starts",
@@ -31,7 +33,7 @@ def on_command(step: Step, command: Command) -> None:
         return
     kept, _ = dedupe.lapse(step.portfolio.commands, now=step.now, floor=None)
     seen = dedupe.remember(kept, key=key, until=step.now + dedupe.LONGEST, now=step.now, newest=step.now)
-    step.change(commands=seen)
+    step.change(commands=dedupe.newest(seen, most=MOST_COMMANDS))
     handler = _HANDLERS.get(type(command))
     answer = handler(step, command) if handler is not None else refused("not_supported", command.kind)
     step.record(CommandResult, command_id=command.command_id, **answer)
@@ -39,8 +41,8 @@ def on_command(step: Step, command: Command) -> None:
 
 
 def refused(reason: str, detail: str) -> Answer:
-    """Return the answer of a command that changed nothing."""
-    return {"accepted": False, "error": f"{reason}: {detail}"}
+    """Return the answer of a command that changed nothing; a name from outside is cut and made harmless."""
+    return {"accepted": False, "error": f"{reason}: {detail}".replace("\x00", "?")[:LONGEST_ERROR]}
 
 
 def _pause(step: Step, command: Pause) -> Answer:
@@ -122,7 +124,7 @@ def _update_config(step: Step, command: UpdateConfig) -> Answer:
         unconfirmed = _confirm(step, command, loosens=loosens)
         if unconfirmed is not None:
             return unconfirmed
-    step.change(policy=after, confirmation=None)
+    _put_in_force(step, after)
     step.record(
         ConfigChange,
         version=after.version,
@@ -132,6 +134,17 @@ def _update_config(step: Step, command: UpdateConfig) -> Answer:
         issued_by=command.issued_by,
     )
     return ACCEPTED
+
+
+def _put_in_force(step: Step, policy: TradingPolicy) -> None:
+    """Change the policy; a changed capital limit is a deposit or a withdrawal, not a day's profit or loss."""
+    value, base = step.portfolio.total_value, step.portfolio.day_base
+    step.change(policy=policy, confirmation=None)
+    if base is not None:
+        step.change(day_base=base + step.portfolio.total_value - value)
+    step.touch_all()
+    for position in step.portfolio.positions:
+        exits.judge(step, position.symbol)
 
 
 def _problem(changes: dict[str, Any], policy: TradingPolicy) -> Answer | None:
@@ -170,7 +183,7 @@ def loosened(before: TradingPolicy | RiskTier, after: TradingPolicy | RiskTier, 
 
 def _confirm(step: Step, command: UpdateConfig, *, loosens: tuple[str, ...]) -> Answer | None:
     """Return None when this request confirms the one before it, else the refusal that carries a token."""
-    changes = json.dumps(command.changes, sort_keys=True)
+    changes = ids.of("changes", json.dumps(command.changes, sort_keys=True))
     pending = step.portfolio.confirmation
     if command.confirmation_token is not None:
         matches = (

@@ -75,7 +75,7 @@ def exit_decision(step: Step, position: Position, *, purpose: Purpose) -> str:
                 earnings_on=position.earnings_on,
                 session=position.earnings_session,
                 reported_at=position.earnings_reported_at,
-                generated_at=None,
+                generated_at=position.opened_at,
                 policy=portfolio.policy,
             ),
             recommendation_id=position.recommendation_id,

@@ -41,6 +41,18 @@ def lapse(
     return tuple(bucket for bucket in buckets if bucket.until > now), newest
 
 
+def newest(buckets: tuple[SeenIds, ...], *, most: int) -> tuple[SeenIds, ...]:
+    """Return the buckets without the ids that lapse first, so that at most `most` are kept."""
+    surplus = count(buckets) - most
+    kept: list[SeenIds] = []
+    for bucket in sorted(buckets, key=lambda bucket: bucket.until):
+        dropped = min(max(0, surplus), len(bucket.ids) // WIDTH)
+        surplus -= dropped
+        if dropped * WIDTH < len(bucket.ids):
+            kept.append(bucket.model_copy(update={"ids": bucket.ids[dropped * WIDTH :]}))
+    return tuple(kept)
+
+
 def count(buckets: tuple[SeenIds, ...]) -> int:
     """Return how many ids are kept."""
     return sum(len(bucket.ids) for bucket in buckets) // WIDTH

@@ -32,7 +32,7 @@ def flag(
     earnings_on: dt.date | None,
     session: EarningsSession | None,
     reported_at: dt.datetime | None,
-    generated_at: dt.datetime | None,
+    generated_at: dt.datetime,
     policy: TradingPolicy,
 ) -> EarningsFlag:
     """Return how near the next report is; an unknown date is flagged, never safe (decisions 29 and 54)."""
@@ -45,8 +45,8 @@ def flag(
         if sessions <= 1:
             return "within_1_day"
         return "within_3_days" if sessions <= policy.earnings_window_days else "none"
+    if trading_window.sessions_from(earnings_on, until=today) > FORGOTTEN_AFTER:
+        return "unknown"
     first = trading_window.next_session(out_at)
     second = trading_window.next_session(first.close_at) if first else None
-    if second is None or now < second.open_at or generated_at is None or generated_at < out_at:
-        return "post_earnings"
-    return "none" if trading_window.sessions_from(earnings_on, until=today) <= FORGOTTEN_AFTER else "unknown"
+    return "post_earnings" if second is None or now < second.open_at or generated_at < out_at else "none"

@@ -7,7 +7,18 @@ trading, replay, backtest and the property tests all fold the same `react`.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from trading import breakers, circuit_breaker, commands, entries, fills, levels, prices, reconciliation, schedule
+from trading import (
+    breakers,
+    circuit_breaker,
+    commands,
+    entries,
+    fills,
+    levels,
+    prices,
+    reconciliation,
+    schedule,
+    tranches,
+)
 from trading.effects import Effect
 from trading.events import (
     AccountOpened,
@@ -79,7 +90,7 @@ def _settle(step: Step) -> None:
         if circuit_breaker.trading_state(step.portfolio) != "active":
             for entry in step.portfolio.entries:
                 if entry.unsent > 0:
-                    entries.drop_tranches(step, entry, reason="trading is reducing")
+                    tranches.drop_tranches(step, entry, reason="trading is reducing")
     schedule.begin(step)
     levels.publish(step)
 

@@ -1,18 +1,16 @@
-"""Entries (R1, R11): a recommendation becomes a decision, waits for the window, or is refused; an entry goes out in
-tranches, each judged again before it is sent.
-"""
+"""Entries (R1, R11): a recommendation becomes a decision at once, waits for the trading window, or is refused."""
 
 import datetime as dt
 from decimal import Decimal
 
-from trading import dedupe, exits, gradual_entry, ids, trading_window
+from trading import dedupe, exits, trading_window, tranches
 from trading.decisions import signal_decision
-from trading.effects import GateName, Order
+from trading.effects import GateName
 from trading.events import RecommendationReceived
-from trading.gates import LIFETIME, Candidate, Evaluation, evaluate
+from trading.gates import LIFETIME, Candidate, evaluate
 from trading.inputs import Recommendation
 from trading.market import CandidateFacts
-from trading.portfolio import Entry, LiveOrder, Waiting
+from trading.portfolio import Waiting
 from trading.records import Duplicate, Queued
 from trading.step import Step
 
@@ -25,7 +23,6 @@ NEVER_BETTER: tuple[GateName, ...] = (
     "unknown_symbol",
     "engine_paused",
     "insufficient_confidence",
-    "no_position_to_sell",
 )
 """What a later window would not mend: decided at once instead of queued (decision 25)."""
 
@@ -65,7 +62,7 @@ def decide(step: Step, candidate: Candidate, *, recommendation: Recommendation) 
             exits.want_by_signal(step, position, decision_id=decision_id)
             exits.pursue(step, candidate.symbol)
         return
-    _begin_entry(step, candidate, evaluation, decision_id=decision_id)
+    tranches.begin(step, candidate, evaluation, decision_id=decision_id)
 
 
 def release(step: Step) -> None:
@@ -97,43 +94,6 @@ def due_at(waiting: Waiting) -> dt.datetime:
     return min(expires_at, waiting.session_close_at)
 
 
-def next_tranche_at(step: Step, entry: Entry) -> dt.datetime | None:
-    """Return when the next tranche is due; None while none is left or a buy of the symbol is live."""
-    if entry.unsent <= 0 or step.portfolio.live(entry.symbol, side="buy"):
-        return None
-    minutes = step.portfolio.policy.gradual_entry_interval_minutes * entry.sent
-    return entry.first_sent_at + dt.timedelta(minutes=minutes)
-
-
-def continue_entry(step: Step, entry: Entry) -> None:
-    """Judge an entry again before its next tranche (R11.4): send it, or cancel all that are left."""
-    reason = _deterioration(step, entry)
-    if reason is not None:
-        drop_tranches(step, entry, reason=reason)
-        return
-    _send_tranche(step, entry)
-
-
-def drop_tranches(step: Step, entry: Entry, *, reason: str) -> None:
-    """Cancel the tranches that are left; the entry is complete with what it has."""
-    exits.stop_entering(step, entry.symbol, reason=reason)
-    body = f"{entry.symbol}: {entry.unsent} shares of the entry are not bought: {reason}."
-    step.alert(f"Tranches cancelled: {entry.symbol}", body=body, severity="info", symbol=entry.symbol)
-    complete(step, entry.symbol)
-
-
-def complete(step: Step, symbol: str) -> None:
-    """Close an entry that has nothing left to send and nothing live; from now on its stop never falls."""
-    entry = step.portfolio.entry(symbol)
-    if entry is None or entry.unsent > 0 or step.portfolio.live(symbol, side="buy"):
-        return
-    step.drop_entry(symbol)
-    position = step.portfolio.position(symbol)
-    if position is not None:
-        step.put_position(position.model_copy(update={"entry_complete": True}))
-    step.keep_state()
-
-
 def _remember(step: Step, *, key: str, recommendation: Recommendation) -> None:
     until = step.now + dt.timedelta(hours=step.portfolio.policy.dedupe_hours)
     if recommendation.expires_at is not None:
@@ -150,7 +110,7 @@ def _note_newer(step: Step, recommendation: Recommendation) -> None:
     """Break off an entry that a newer recommendation of its symbol speaks against (R11.4)."""
     symbol = recommendation.symbol
     entry = step.portfolio.entry(symbol)
-    if entry is not None and entry.unsent > 0:
+    if entry is not None and entry.unsent > 0 and recommendation.generated_at > entry.generated_at:
         low = recommendation.confidence < step.portfolio.tier.min_confidence
         if low or recommendation.action != "buy":
             why = f"a newer recommendation: {recommendation.action}, confidence {recommendation.confidence:f}"
@@ -253,122 +213,3 @@ def _missed(step: Step, waiting: Waiting) -> str | None:
     if abs(waiting.last_price - waiting.first_price) > waiting.atr:
         return "the price moved by more than one ATR"
     return None
-
-
-def _begin_entry(step: Step, candidate: Candidate, evaluation: Evaluation, *, decision_id: str) -> None:
-    portfolio, sized = step.portfolio, evaluation.sized
-    if sized is None or candidate.price is None or candidate.atr is None or candidate.sector is None:
-        raise ValueError(f"decision {decision_id} acts without a size, a price, an ATR or a sector")
-    entry = Entry(
-        decision_id=decision_id,
-        source_type=candidate.source_type,
-        recommendation_id=candidate.source_id,
-        symbol=candidate.symbol,
-        sector=candidate.sector,
-        confidence=candidate.confidence,
-        mode=candidate.mode,
-        generated_at=candidate.generated_at,
-        is_micro=False,
-        tranches=gradual_entry.tranches(
-            sized.quantity, size=sized.sizing.cash, active_pool=portfolio.active_pool, policy=portfolio.policy
-        ),
-        sent=0,
-        first_sent_at=step.now,
-        price=candidate.price,
-        price_at=candidate.price_at or step.now,
-        atr=candidate.atr,
-        multiplier=portfolio.tier.stop_loss_atr_multiplier,
-        reward_risk_ratio=portfolio.tier.reward_risk_ratio,
-        closes=candidate.closes,
-        earnings_on=candidate.earnings_on,
-        earnings_session=candidate.earnings_session,
-        earnings_reported_at=candidate.earnings_reported_at,
-    )
-    _send_tranche(step, entry)
-
-
-def _send_tranche(step: Step, entry: Entry) -> None:
-    quantity, tranche = entry.tranches[entry.sent], entry.sent + 1
-    client_order_id = ids.client_order_id(
-        step.portfolio.account_id, decision_id=entry.decision_id, purpose="entry", tranche=tranche, revision=0
-    )
-    session = trading_window.session_at(step.now)
-    margin = dt.timedelta(minutes=step.portfolio.policy.window_margin_minutes)
-    step.emit(
-        Order(
-            client_order_id=client_order_id,
-            decision_id=entry.decision_id,
-            account_id=step.portfolio.account_id,
-            symbol=entry.symbol,
-            side="buy",
-            quantity=quantity,
-            purpose="entry",
-            tranche=tranche,
-            of_tranches=len(entry.tranches),
-            valid_until=session.close_at - margin if session is not None else None,
-            created_at=step.now,
-        )
-    )
-    step.put_entry(entry.model_copy(update={"sent": tranche}))
-    step.put_order(
-        LiveOrder(
-            client_order_id=client_order_id,
-            decision_id=entry.decision_id,
-            symbol=entry.symbol,
-            side="buy",
-            quantity=quantity,
-            purpose="entry",
-            tranche=tranche,
-            created_at=step.now,
-            hold=entry.price,
-            risk=min(entry.price, entry.atr * entry.multiplier),
-            sector=entry.sector,
-        )
-    )
-
-
-def _deterioration(step: Step, entry: Entry) -> str | None:
-    """Return why the rest of an entry is not bought, None when it still is (decision 40)."""
-    if entry.deteriorated is not None:
-        return entry.deteriorated
-    first = entry.first_fill_price
-    if first is not None and abs(entry.price - first) > entry.atr:
-        return "the price is beyond one ATR from the first fill"
-    portfolio = step.portfolio
-    position = portfolio.position(entry.symbol)
-    freed = position.market_value if position is not None else Decimal(0)
-    absent = portfolio.model_copy(
-        update={
-            "positions": tuple(known for known in portfolio.positions if known.symbol != entry.symbol),
-            "entries": tuple(known for known in portfolio.entries if known.symbol != entry.symbol),
-            "cash": portfolio.cash + freed,
-            "buying_power": portfolio.buying_power + freed,
-        }
-    )
-    failed = evaluate(absent, _from_entry(entry)).skip_reason
-    if failed is not None:
-        return failed
-    return None if portfolio.spendable >= entry.tranches[entry.sent] * entry.price else "insufficient_active_pool"
-
-
-def _from_entry(entry: Entry) -> Candidate:
-    return Candidate(
-        source_type=entry.source_type,
-        source_id=entry.recommendation_id or entry.decision_id,
-        symbol=entry.symbol,
-        action="buy",
-        mode=entry.mode,
-        confidence=entry.confidence,
-        generated_at=entry.generated_at,
-        expires_at=entry.first_sent_at,
-        known=True,
-        sector=entry.sector,
-        price=entry.price,
-        price_at=entry.price_at,
-        atr=entry.atr,
-        closes=entry.closes,
-        earnings_on=entry.earnings_on,
-        earnings_session=entry.earnings_session,
-        earnings_reported_at=entry.earnings_reported_at,
-        building=True,
-    )

@@ -1,7 +1,8 @@
 """Exits: a position is left when its price crosses a level, on a signal, or by a kill; nothing stops it.
 
-An exit is wanted until it is done. Inside the regular session it goes out at once; outside it waits, and the first mark
-of the session decides again. While an entry of the symbol is live, its cancel goes first.
+An exit is wanted until it is done. Inside the regular session it goes out at once; outside it waits for the first mark
+of the session, which decides again on what only a price wanted. While an entry of the symbol is live, its cancel goes
+first.
 """
 
 import datetime as dt
@@ -12,6 +13,7 @@ from trading.decisions import exit_decision
 from trading.effects import Order, OrderCancel, Purpose
 from trading.portfolio import Exit, LiveOrder, Position
 from trading.step import Step
+from trading.trading_window import Session
 
 FOLLOWS_PRICE: tuple[Purpose, ...] = ("breaker", "stop_loss", "event", "take_profit")
 
@@ -22,21 +24,30 @@ def judge(step: Step, symbol: str) -> None:
     if position is None:
         return
     if position.exit is None:
-        purpose = stop_loss.exit_purpose(position, policy=step.portfolio.policy)
+        follows = stop_loss.exit_purpose(position, policy=step.portfolio.policy)
+        purpose = "kill" if step.portfolio.halted else follows  # bought while the kill was on its way
         if purpose is not None:
             want(step, position, purpose=purpose)
+    elif position.exit.revision > 0:
+        cooled = _cool(step, position, position.exit)
+        if cooled is not position.exit:
+            step.put_position(position.model_copy(update={"exit": cooled}))
     pursue(step, symbol)
 
 
 def want(step: Step, position: Position, *, purpose: Purpose) -> None:
     """Remember that a position is to be left, and why."""
-    step.put_position(position.model_copy(update={"exit": Exit(purpose=purpose, wanted_at=step.now)}))
+    is_firm = purpose not in FOLLOWS_PRICE or trading_window.session_at(step.now) is not None
+    wanted = Exit(purpose=purpose, wanted_at=step.now, is_firm=is_firm)
+    step.put_position(position.model_copy(update={"exit": wanted}))
     step.keep_state()
 
 
 def want_by_signal(step: Step, position: Position, *, decision_id: str) -> None:
     """Leave a position by a decision that already exists: that of a sell recommendation."""
-    wanted = Exit(purpose="signal", wanted_at=step.now, source_type="recommendation", decision_id=decision_id)
+    wanted = Exit(
+        purpose="signal", wanted_at=step.now, is_firm=True, source_type="recommendation", decision_id=decision_id
+    )
     step.put_position(position.model_copy(update={"exit": wanted}))
     step.keep_state()
 
@@ -47,10 +58,11 @@ def pursue(step: Step, symbol: str) -> None:
     session = trading_window.session_at(step.now)
     if position is None or position.exit is None or session is None:
         return
-    if position.exit.revision == 0 and not _is_confirmed(step, position, session_open_at=session.open_at):
+    if position.exit.wanted_at < session.open_at and not _has_waited(step, position, session=session):
         return
-    position = step.portfolio.position(symbol)
-    if position is None or position.exit is None:
+    if not position.exit.is_firm:
+        position = _confirm(step, position)
+    if position.exit is None:
         return
     stop_entering(step, symbol, reason="an exit is wanted")
     if step.portfolio.live(symbol, side="buy") or step.portfolio.live(symbol, side="sell"):
@@ -89,26 +101,36 @@ def cancel(step: Step, order: LiveOrder, *, reason: str) -> None:
     step.keep_state()
 
 
-def _is_confirmed(step: Step, position: Position, *, session_open_at: dt.datetime) -> bool:
-    """Decide a first time on a price of this session: an exit that its price no longer wants is dropped.
+def _has_waited(step: Step, position: Position, *, session: Session) -> bool:
+    """Tell whether an exit from before the session may go out: its symbol has a price of the session, or stays silent.
 
-    A symbol that stays silent for `stale_price_minutes` of the session is left at its last known price.
+    Silent is a symbol without a price `stale_price_minutes` into the session, counted by the newest price of any
+    holding: a feed that is mute altogether sells nothing. What no price needs to confirm waits by the clock alone.
     """
-    wanted = position.exit
-    if wanted is None:
-        return False
-    if position.last_price_at < session_open_at:
-        silence = dt.timedelta(minutes=step.portfolio.policy.stale_price_minutes)
-        return step.now - session_open_at > silence
-    if wanted.purpose not in FOLLOWS_PRICE:
+    if position.last_price_at >= session.open_at:
         return True
+    is_firm = position.exit is not None and position.exit.is_firm
+    newest = step.now if is_firm else max(held.last_price_at for held in step.portfolio.positions)
+    return newest - session.open_at > dt.timedelta(minutes=step.portfolio.policy.stale_price_minutes)
+
+
+def _confirm(step: Step, position: Position) -> Position:
+    """Decide again, at the last price, on an exit that a price outside the session wanted: keep it or drop it."""
     purpose = stop_loss.exit_purpose(position, policy=step.portfolio.policy)
-    if purpose is None:
-        step.put_position(position.model_copy(update={"exit": None}))
-        step.keep_state()
-        return False
-    step.put_position(position.model_copy(update={"exit": wanted.model_copy(update={"purpose": purpose})}))
-    return True
+    kept = position.exit.model_copy(update={"purpose": purpose, "is_firm": True}) if position.exit and purpose else None
+    confirmed = position.model_copy(update={"exit": kept})
+    step.put_position(confirmed)
+    step.keep_state()
+    return confirmed
+
+
+def _cool(step: Step, position: Position, wanted: Exit) -> Exit:
+    """Begin the symbol's cooldown once, also when the price falls that low with an exit already under way (R6.2)."""
+    price_of_breaker = stop_loss.position_loss_price(position, policy=step.portfolio.policy)
+    if wanted.has_cooled or position.last_price >= price_of_breaker:
+        return wanted
+    cool_down(step, position)
+    return wanted.model_copy(update={"has_cooled": True})
 
 
 def _send(step: Step, position: Position, *, wanted: Exit) -> None:
@@ -117,8 +139,7 @@ def _send(step: Step, position: Position, *, wanted: Exit) -> None:
         if wanted.decision_id is None:
             wanted = wanted.model_copy(update={"decision_id": exit_decision(step, position, purpose=wanted.purpose)})
             position = position.model_copy(update={"exits": position.exits + 1})
-        if position.last_price < stop_loss.position_loss_price(position, policy=step.portfolio.policy):
-            cool_down(step, position)
+        wanted = _cool(step, position, wanted)
         if wanted.purpose in ("stop_loss", "breaker") and position.last_price <= position.base_stop:
             count_stop(step)
     decision_id = wanted.decision_id or ""

@@ -4,14 +4,16 @@ A fill adds max(0, its cumulative quantity - what the row has), so that repeats 
 """
 
 from decimal import Decimal
+from typing import Literal
 
-from trading import entries, exits, ids, levels, reserve_pool, tax_lots
+from trading import exits, ids, levels, reserve_pool, tax_lots, tranches
 from trading.inputs import OrderAccepted, OrderCancelled, OrderFill, OrderRejected, OrderUnknown
-from trading.money import ONE, ZERO
+from trading.money import ONE, ZERO, divided
 from trading.portfolio import Entry, LiveOrder, Position, TaxLot
-from trading.reconciliation import record_lot
 from trading.records import Fill, LedgerEntry, Trade
 from trading.step import Step
+
+ENDED = ("filled", "cancelled", "rejected")
 
 
 def on_accepted(step: Step, event: OrderAccepted) -> None:
@@ -31,24 +33,30 @@ def on_unknown(step: Step, event: OrderUnknown) -> None:
 def on_rejected(step: Step, event: OrderRejected) -> None:
     """Release what an order had reserved; a rejected exit stays wanted and goes out again on the next mark or tick."""
     order = step.portfolio.live_order(event.client_order_id)
-    if order is None or order.status in ("filled", "cancelled", "rejected"):
+    if order is None or order.status in ENDED:
         return
-    step.put_order(order.model_copy(update={"status": "rejected"}), reason=event.reason)
     step.alert(
         f"Order rejected: {order.side} {order.symbol}",
         body=f"The broker rejected {order.side} {order.quantity:f} {order.symbol}: {event.reason}",
         symbol=order.symbol,
     )
-    _after_ending(step, order)
+    close(step, order, status="rejected", reason=event.reason)
 
 
 def on_cancelled(step: Step, event: OrderCancelled) -> None:
-    """Close an order whose rest is off the book; fills that it counts and we miss are still to come."""
+    """Close an order whose rest is off the book; while fills that it counts are still to come it stays live.
+
+    Its shares are not sold a second time, nor its entry forgotten, before those fills have come.
+    """
     order = step.portfolio.live_order(event.client_order_id)
-    if order is None or order.status in ("filled", "cancelled", "rejected"):
+    if order is None or order.status in ENDED:
         return
-    step.put_order(order.model_copy(update={"status": "cancelled"}), reason=event.reason)
-    _after_ending(step, order)
+    counted = min(event.cumulative_quantity, order.quantity)
+    if counted <= order.filled:
+        close(step, order, status="cancelled", reason=event.reason)
+    elif order.off_book_at is None:
+        waits = order.model_copy(update={"off_book_at": step.now, "fills_up_to": counted, "cancel_sent": True})
+        step.put_order(waits, reason=event.reason)
 
 
 def on_fill(step: Step, event: OrderFill) -> None:
@@ -60,9 +68,13 @@ def on_fill(step: Step, event: OrderFill) -> None:
     quantity = event.cumulative_quantity - order.filled
     if quantity <= 0:
         return
-    done = event.cumulative_quantity >= order.quantity
-    ended = order.status in ("cancelled", "rejected")
-    status = "filled" if done else order.status if ended else "partially_filled"
+    done = event.cumulative_quantity >= order.goal
+    if event.cumulative_quantity >= order.quantity:
+        status = "filled"
+    elif done:
+        status = "cancelled"
+    else:
+        status = order.status if order.status in ENDED else "partially_filled"
     order = order.model_copy(
         update={"filled": event.cumulative_quantity, "fees": order.fees + event.fee, "status": status}
     )
@@ -83,6 +95,12 @@ def on_fill(step: Step, event: OrderFill) -> None:
     )
     step.put_order(order)
     _after_ending(step, order) if done else exits.judge(step, order.symbol)
+
+
+def close(step: Step, order: LiveOrder, *, status: Literal["cancelled", "rejected"], reason: str | None = None) -> None:
+    """End an order that is not filled to its last share, and release what it had reserved."""
+    step.put_order(order.model_copy(update={"status": status}), reason=reason)
+    _after_ending(step, order)
 
 
 def _has_place(step: Step, order: LiveOrder) -> bool:
@@ -107,7 +125,7 @@ def _after_ending(step: Step, order: LiveOrder) -> None:
     entry = step.portfolio.entry(order.symbol)
     if entry is not None and step.portfolio.position(order.symbol) is None and order.status != "filled":
         step.put_entry(entry.model_copy(update={"tranches": entry.tranches[: entry.sent]}))
-    entries.complete(step, order.symbol)
+    tranches.complete(step, order.symbol)
     exits.judge(step, order.symbol)
 
 
@@ -118,7 +136,7 @@ def _bought(step: Step, order: LiveOrder, *, quantity: Decimal, price: Decimal, 
     held = portfolio.position(order.symbol)
     position = held or _opened(step, step.portfolio.entry(order.symbol), price=price)
     total = position.quantity + quantity
-    average = (position.quantity * position.avg_entry_price + quantity * price) / total
+    average = divided(position.cost + quantity * price, total)
     position = position.model_copy(update={"quantity": total, "avg_entry_price": average})
     lot = TaxLot(
         lot_id=ids.of("lot", portfolio.account_id, fill_id),
@@ -127,12 +145,13 @@ def _bought(step: Step, order: LiveOrder, *, quantity: Decimal, price: Decimal, 
         acquired_at=step.now,
         quantity=quantity,
         open_quantity=quantity,
-        cost_basis_per_share=(quantity * price + fee) / quantity,
+        cost_basis_per_share=divided(quantity * price + fee, quantity),
         decision_id=order.decision_id,
     )
     step.change(lots=(*tax_lots.forget_old(step.portfolio.lots, now=step.now), lot))
-    record_lot(step, lot)
+    step.record_lot(lot)
     levels.set_from_entry(step, position, reason="opened" if held is None else "tranche")
+    levels.raise_to_breakeven(step, order.symbol)
 
 
 def _opened(step: Step, entry: Entry | None, *, price: Decimal) -> Position:
@@ -177,6 +196,7 @@ def _sold(step: Step, order: LiveOrder, *, quantity: Decimal, price: Decimal, fe
             f"{quantity:f} {order.symbol} were sold, {position.quantity:f} are held; the next reconciliation decides."
         )
         step.alert("More sold than held", body=body, severity="critical", symbol=order.symbol)
+        order = order.model_copy(update={"excess": order.excess + quantity - position.quantity})
         quantity = position.quantity
     closed = tax_lots.close_fifo(portfolio.lots, symbol=order.symbol, quantity=quantity, at=step.now)
     proceeds = quantity * price - fee
@@ -189,7 +209,7 @@ def _sold(step: Step, order: LiveOrder, *, quantity: Decimal, price: Decimal, fe
         realized_peak=max(portfolio.realized_peak, portfolio.realized_pnl + profit),
     )
     for lot in closed.changed:
-        record_lot(step, lot)
+        step.record_lot(lot)
     remaining = position.model_copy(update={"quantity": position.quantity - quantity})
     step.put_position(remaining)
     if remaining.quantity == 0:
@@ -212,15 +232,16 @@ def _record_trade(step: Step, order: LiveOrder, *, position: Position) -> str:
     """Record a closing order as it now stands; `order` counts the fill at hand."""
     trade_id = ids.of("trade", step.portfolio.account_id, order.client_order_id)
     profit = order.proceeds - order.fees - order.cost
+    quantity = order.filled - order.excess
     step.record(
         Trade,
         trade_id=trade_id,
         client_order_id=order.client_order_id,
         position_id=position.position_id,
         symbol=order.symbol,
-        entry_price=order.cost / order.filled,
-        exit_price=order.proceeds / order.filled,
-        quantity=order.filled,
+        entry_price=divided(order.cost, quantity),
+        exit_price=divided(order.proceeds, quantity),
+        quantity=quantity,
         opened_at=position.opened_at,
         closed_at=step.now,
         realized_pnl=profit,

@@ -257,8 +257,8 @@ def _no_position_to_sell(view: _View) -> Result:
     if view.candidate.action != "sell":
         return _NONE
     held = view.position.quantity if view.position else ZERO
-    leaving = view.position is not None and view.position.exit is not None
-    return held > 0 and not leaving, held, "more than 0", "an exit is under way" if leaving else None
+    leaving = view.position is not None and view.position.exit is not None and view.position.exit.is_firm
+    return held > 0 and not leaving, held, ZERO, "an exit is under way" if leaving else None
 
 
 def _already_held(view: _View) -> Result:
@@ -300,7 +300,7 @@ def _portfolio_heat(view: _View) -> Result:
 def _reserve_not_backed(view: _View) -> Result:
     if view.portfolio.snapshot_at is None:
         return _NONE
-    return view.portfolio.spendable > 0, view.portfolio.spendable, "more than 0", "cash - holds - reserve"
+    return view.portfolio.spendable > 0, view.portfolio.spendable, ZERO, "cash - holds - reserve, more than the limit"
 
 
 def _insufficient_active_pool(view: _View) -> Result:
@@ -314,7 +314,8 @@ def _below_one_share(view: _View) -> Result:
     if view.sized is None or view.candidate.price is None:
         return _NONE
     detail = f"price {_text(view.candidate.price)}, allocation {_text(view.sized.sizing.cash)}"
-    return view.sized.quantity > 0, view.sized.quantity, "more than 0", detail
+    smallest = position_sizer.MILLI_SHARE if view.policy.fractional_enabled else ONE
+    return view.sized.quantity >= smallest, view.sized.quantity, smallest, detail
 
 
 def _of_micro_trades_alone(_: _View) -> Result:

@@ -6,22 +6,12 @@ Topics that others own ignore unknown fields; commands refuse them.
 import datetime as dt
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_validator
 
-from trading.money import (
-    ZERO,
-    Foreign,
-    Fraction,
-    Frozen,
-    Id,
-    Instant,
-    Natural,
-    Number,
-    Positive,
-    Symbol,
-    Text,
-)
+from trading import money
+from trading.money import ZERO, Foreign, Fraction, Frozen, Id, Natural, Number, Positive, Symbol, Text
 
+LAST_YEAR = 2099
 Action = Literal["buy", "sell", "hold", "watch"]
 TierName = Literal["conservative", "moderate", "aggressive"]
 AccountId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,31}$")]
@@ -37,6 +27,14 @@ def _iso_date(value: Any) -> Any:
     return dt.date.fromisoformat(value)
 
 
+def _in_our_time(value: dt.datetime) -> dt.datetime:
+    if value.year > LAST_YEAR:
+        raise ValueError(f"must not be after the year {LAST_YEAR}")
+    return value
+
+
+Instant = Annotated[money.Instant, AfterValidator(_in_our_time)]
+"""An instant that comes from outside: early enough for every span that a rule adds to it."""
 Day = Annotated[dt.date, BeforeValidator(_iso_date), Field(ge=dt.date(1970, 1, 1), le=dt.date(2099, 12, 31))]
 
 

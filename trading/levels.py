@@ -12,14 +12,18 @@ from trading.step import Step
 
 
 def set_from_entry(step: Step, position: Position, *, reason: LevelReason) -> None:
-    """Put a position whose stop and target are computed anew from its average fill; while tranches fill it may fall."""
+    """Put a position whose stop and target are computed anew from its average fill.
+
+    While its entry fills the stop may fall; a late fill of a complete entry only raises it (decision 13).
+    """
     levels = stop_loss.initial_levels(
         position.avg_entry_price,
         atr=position.atr,
         multiplier=position.multiplier,
         reward_risk_ratio=position.reward_risk_ratio,
     )
-    moved = position.model_copy(update={"base_stop": levels.stop, "target_price": levels.target})
+    stop = max(levels.stop, position.base_stop) if position.entry_complete else levels.stop
+    moved = position.model_copy(update={"base_stop": stop, "target_price": levels.target})
     _put(step, moved, reason=reason)
 
 

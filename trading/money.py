@@ -7,7 +7,7 @@ Rounding happens only in the functions named here. `ratio` is the one crossing f
 import datetime as dt
 import re
 from collections.abc import Iterable
-from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
@@ -15,29 +15,45 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 CENT = Decimal("0.01")
 ZERO = Decimal(0)
 ONE = Decimal(1)
+PLACES = 12
 _NINE_PLACES = Decimal("0.000000001")
-_FIRST_YEAR, _LAST_YEAR = 1970, 2099  # far from the ends of `datetime`, so that no span added to an instant overflows
+_LAST_PLACE = Decimal(1).scaleb(-PLACES)
+_WIDE = Context(prec=80)  # rounding never runs out of digits, whatever a broker says
+_FIRST_YEAR, _LAST_YEAR = 1970, 2199  # far from the ends of `datetime`, so that no span added to an instant overflows
 _INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}")
 
 
 def to_cents(amount: Decimal, *, rounding: str = ROUND_HALF_EVEN) -> Decimal:
     """Round a dollar amount to the cent."""
-    return amount.quantize(CENT, rounding=rounding)
+    return amount.quantize(CENT, rounding=rounding, context=_WIDE)
 
 
 def cents_down(amount: Decimal) -> Decimal:
     """Round a dollar amount towards minus infinity, to the cent."""
-    return amount.quantize(CENT, rounding=ROUND_FLOOR)
+    return amount.quantize(CENT, rounding=ROUND_FLOOR, context=_WIDE)
 
 
 def cents_up(amount: Decimal) -> Decimal:
     """Round a dollar amount towards plus infinity, to the cent."""
-    return amount.quantize(CENT, rounding=ROUND_CEILING)
+    return amount.quantize(CENT, rounding=ROUND_CEILING, context=_WIDE)
 
 
 def whole_shares(dollars: Decimal, *, price: Decimal) -> Decimal:
     """Return how many whole shares `dollars` (>= 0) buy at `price` (> 0)."""
-    return (dollars / price).quantize(ONE, rounding=ROUND_DOWN)
+    return (dollars / price).quantize(ONE, rounding=ROUND_DOWN, context=_WIDE)
+
+
+def divided(amount: Decimal, by: Decimal) -> Decimal:
+    """Return a quotient in the form that a row gives back after a restart: without a positive exponent."""
+    return _plain(amount / by)
+
+
+def settled(amount: Decimal) -> Decimal:
+    """Return a product with a quotient as money: what a third left behind after 12 places is rounded away."""
+    exponent = amount.as_tuple().exponent
+    if isinstance(exponent, int) and exponent >= -PLACES:
+        return amount
+    return _plain(amount.quantize(_LAST_PLACE, rounding=ROUND_HALF_EVEN, context=_WIDE).normalize(_WIDE))
 
 
 def ratio(value: float) -> Decimal:
@@ -45,7 +61,7 @@ def ratio(value: float) -> Decimal:
     number = Decimal(repr(float(value)))
     if not number.is_finite():
         raise ValueError(f"{value} is not a number")
-    return number.quantize(_NINE_PLACES)
+    return number.quantize(_NINE_PLACES, context=_WIDE)
 
 
 def total(amounts: Iterable[Decimal]) -> Decimal:
@@ -60,7 +76,20 @@ def _as_text(value: Decimal) -> str:
 def _finite(value: Decimal) -> Decimal:
     if not value.is_finite():
         raise ValueError("must be a finite number")
-    return value
+    return _plain(value)
+
+
+def _plain(value: Decimal) -> Decimal:
+    """Write 1E+2 as 100: the same number must have the same digits before and after a restart."""
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int) or exponent <= 0:
+        return value
+    return value.quantize(ONE, context=_WIDE) if value else ZERO
+
+
+def _short(value: Decimal) -> Decimal:
+    """Write 0E-400 as 0: pydantic counts no places of a zero."""
+    return value if value else ZERO
 
 
 def _from_text(value: Any) -> Any:
@@ -85,7 +114,9 @@ def _no_nul(value: str) -> str:
 
 
 _bounded = Field(max_digits=30, decimal_places=12, ge=-(10**12), le=10**12)
-Number = Annotated[Decimal, _bounded, AfterValidator(_finite), PlainSerializer(_as_text, return_type=str)]
+Number = Annotated[
+    Decimal, _bounded, AfterValidator(_finite), AfterValidator(_short), PlainSerializer(_as_text, return_type=str)
+]
 """Any decimal: a signed amount in dollars, or a ratio."""
 Positive = Annotated[Number, Field(gt=0)]
 """A price, a quantity or a capital: greater than zero."""

@@ -80,7 +80,7 @@ class TradingPolicy(Frozen):
     """Everything configurable that a decision depends on; `version` counts the accepted changes."""
 
     version: Annotated[int, Field(ge=1)] = 1
-    enabled: bool = _up(True)
+    enabled: bool = True
     mode: Literal["paper", "live"] = "paper"
 
     capital_limit: Positive = _up(Decimal(500))
@@ -140,7 +140,7 @@ class TradingPolicy(Frozen):
     micro_stop_loss_atr_multiplier: Annotated[Number, Field(gt=0, le=20)] = _up(ONE)
     micro_reward_risk_ratio: Annotated[Number, Field(gt=0, le=20)] = Decimal("1.5")
 
-    swap_enabled: bool = _up(True)
+    swap_enabled: bool = True
     swap_confidence_margin: Share = _down(Decimal("0.15"))
     large_trade_pct: Pct = Decimal("0.05")
     summary_minutes_after_close: Annotated[int, Field(ge=0, le=12 * 60)] = 30

@@ -9,163 +9,35 @@ import hashlib
 from decimal import Decimal
 from typing import Literal
 
-from trading.effects import Purpose, Side, SourceType
+from trading.effects import Side
+from trading.holdings import Entry, Exit, LiveOrder, Position, TaxLot
 from trading.inputs import AccountId, BrokerPosition, EarningsSession, Recommendation, TierName
 from trading.market import Closes
 from trading.money import ZERO, Exact, Frozen, Id, Instant, Symbol, total
 from trading.policy import RiskTier, TradingPolicy
-from trading.records import BreakerTrigger, LotStatus
+from trading.records import BreakerTrigger
+
+__all__ = [
+    "NEVER",
+    "Breaker",
+    "Confirmation",
+    "Entry",
+    "Exit",
+    "LiveOrder",
+    "Portfolio",
+    "Position",
+    "Reading",
+    "Schedule",
+    "SeenIds",
+    "TaxLot",
+    "Waiting",
+    "row_bytes",
+    "row_hash",
+    "tier_of",
+]
 
 NEVER = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 """The account's now before the first instant: nothing is due, everything is outside the trading window."""
-
-
-class Overlay(Frozen):
-    """A named, temporary raise of a stop (decision 13)."""
-
-    name: Literal["event", "earnings", "heat"]
-    stop: Exact
-    until: Instant | None = None
-
-
-class Exit(Frozen):
-    """An exit that is wanted until it is done; `decision_id` is set once it was sent."""
-
-    purpose: Purpose
-    wanted_at: Instant
-    source_type: SourceType = "exit"
-    decision_id: Id | None = None
-    revision: int = 0
-
-
-class Position(Frozen):
-    """An open position with its levels and the facts that the rules read; prices in dollars a share."""
-
-    position_id: Id
-    symbol: Symbol
-    sector: Id
-    quantity: Exact
-    avg_entry_price: Exact
-    decision_id: Id
-    source_type: SourceType
-    recommendation_id: Id | None
-    confidence: Exact
-    is_micro: bool
-    opened_at: Instant
-    first_fill_price: Exact
-    entry_complete: bool = False
-    base_stop: Exact
-    overlays: tuple[Overlay, ...] = ()
-    target_price: Exact
-    atr: Exact
-    multiplier: Exact
-    reward_risk_ratio: Exact
-    revision: int = 0
-    last_price: Exact
-    last_price_at: Instant
-    closes: Closes = ()
-    earnings_on: dt.date | None = None
-    earnings_session: EarningsSession | None = None
-    earnings_reported_at: Instant | None = None
-    exit: Exit | None = None
-    exits: int = 0
-
-    @property
-    def stop_price(self) -> Decimal:
-        """Return the effective stop: the highest of the base and the overlays."""
-        return max((self.base_stop, *(overlay.stop for overlay in self.overlays)))
-
-    @property
-    def market_value(self) -> Decimal:
-        """Return the value at the last price, in dollars."""
-        return self.quantity * self.last_price
-
-    @property
-    def unrealized_pnl(self) -> Decimal:
-        """Return the profit at the last price, in dollars."""
-        return self.quantity * (self.last_price - self.avg_entry_price)
-
-    @property
-    def heat(self) -> Decimal:
-        """Return the dollars lost if the stop is hit, never negative (R13.1)."""
-        return max(ZERO, self.market_value * (self.avg_entry_price - self.stop_price) / self.avg_entry_price)
-
-
-class TaxLot(Frozen):
-    """The shares of one opening fill."""
-
-    lot_id: Id
-    position_id: Id
-    symbol: Symbol
-    acquired_at: Instant
-    quantity: Exact
-    open_quantity: Exact
-    cost_basis_per_share: Exact
-    status: LotStatus = "open"
-    closed_at: Instant | None = None
-    disallowed_loss: Exact = ZERO
-    decision_id: Id
-
-
-class LiveOrder(Frozen):
-    """An order and what is known of it; `hold` is the cash kept for a share of a buy that is not filled yet."""
-
-    client_order_id: str
-    decision_id: Id
-    symbol: Symbol
-    side: Side
-    quantity: Exact
-    filled: Exact = ZERO
-    purpose: Purpose
-    tranche: int = 1
-    created_at: Instant
-    hold: Exact = ZERO
-    risk: Exact = ZERO
-    sector: Id | None = None
-    status: Literal["new", "accepted", "partially_filled", "filled", "cancelled", "rejected", "unknown"] = "new"
-    cancel_sent: bool = False
-    proceeds: Exact = ZERO
-    cost: Exact = ZERO
-    fees: Exact = ZERO
-    disallowed: Exact = ZERO
-
-    @property
-    def remaining(self) -> Decimal:
-        """Return the shares not filled yet."""
-        return max(ZERO, self.quantity - self.filled)
-
-
-class Entry(Frozen):
-    """An entry being built: its tranches, what it was decided on, and what its levels need."""
-
-    decision_id: Id
-    source_type: SourceType
-    recommendation_id: Id | None
-    symbol: Symbol
-    sector: Id
-    confidence: Exact
-    mode: str
-    generated_at: Instant
-    is_micro: bool
-    tranches: tuple[Exact, ...]
-    sent: int
-    first_sent_at: Instant
-    first_fill_price: Exact | None = None
-    price: Exact
-    price_at: Instant
-    atr: Exact
-    multiplier: Exact
-    reward_risk_ratio: Exact
-    closes: Closes
-    earnings_on: dt.date | None
-    earnings_session: EarningsSession | None
-    earnings_reported_at: Instant | None
-    deteriorated: str | None = None
-
-    @property
-    def unsent(self) -> Decimal:
-        """Return the shares of the tranches that are not sent yet."""
-        return total(self.tranches[self.sent :])
 
 
 class Waiting(Frozen):
@@ -244,13 +116,13 @@ class Portfolio(Frozen):
     unmatched: str = ""
     moved_since_snapshot: bool = True
     snapshot_at: Instant | None = None
+    snapshot_id: Id | None = None
     initial_capital: Exact | None = None
 
     cash: Exact = ZERO
     buying_power: Exact = ZERO
     foreign: tuple[BrokerPosition, ...] = ()
     realized_pnl: Exact = ZERO
-    closed_trades: int = 0
     reserve: Exact = ZERO
     ledger_seq: int = 0
     realized_peak: Exact = ZERO
@@ -268,8 +140,10 @@ class Portfolio(Frozen):
     cooldowns: tuple[tuple[Symbol, Instant], ...] = ()
     stops_hit: tuple[Instant, ...] = ()
     stress: tuple[Reading, ...] = ()
+    stress_missed: bool = False
+    declining: bool = False
     declined_at: Instant | None = None
-    day_on: dt.date | None = None
+    under_minimum: bool = False
     day_base: Exact | None = None
 
     seen: tuple[SeenIds, ...] = ()
@@ -292,7 +166,7 @@ class Portfolio(Frozen):
     @property
     def open_cost(self) -> Decimal:
         """Return what the open positions cost."""
-        return total(position.quantity * position.avg_entry_price for position in self.positions)
+        return total(position.cost for position in self.positions)
 
     @property
     def tradable_cash(self) -> Decimal:

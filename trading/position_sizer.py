@@ -26,6 +26,7 @@ class Sized(NamedTuple):
     sector_exposure: Decimal
     sector_limit: Decimal
     sector_room: Decimal
+    cap: Decimal
     shares_before_cash: Decimal
 
     @property
@@ -83,7 +84,8 @@ def size_position(
 
     percentage_cap = tier.max_position_pct * basis * factor
     absolute_cap = policy.absolute_cap_pct * portfolio.total_value * factor
-    after_caps = max(ZERO, min(after_bonus, percentage_cap, absolute_cap, room))
+    cap = max(ZERO, min(percentage_cap, absolute_cap))
+    after_caps = min(after_bonus, cap, room)
 
     spendable = min(portfolio.spendable, portfolio.buying_power - portfolio.open_buy_holds - portfolio.reserve)
     after_cash = max(ZERO, min(after_caps, spendable))
@@ -104,5 +106,6 @@ def size_position(
         sector_exposure=exposure,
         sector_limit=limit,
         sector_room=room,
+        cap=cap,
         shares_before_cash=shares(after_caps, price=price, policy=policy),
     )

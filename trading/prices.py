@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from trading import breakers, entries, exits, levels, market
+from trading import entries, exits, levels, market
 from trading.events import BarClosed, EarningsChanged, MacroEventReceived, Mark, StressReceived, TrendReceived
 from trading.portfolio import Entry, Position, Reading, Waiting
 from trading.step import Step
@@ -57,8 +57,8 @@ def on_stress(step: Step, event: StressReceived) -> None:
     others = tuple(known for known in step.portfolio.stress if known.name != reading.name)
     known = next((known for known in step.portfolio.stress if known.name == reading.name), None)
     if known is None or reading.at >= known.at:
-        step.change(stress=(*others, Reading(name=reading.name, value=reading.value, at=reading.at)))
-        breakers.check(step)
+        newest = Reading(name=reading.name, value=reading.value, at=reading.at)
+        step.change(stress=(*others, newest), stress_missed=False)
 
 
 def on_macro_event(step: Step, event: MacroEventReceived) -> None:

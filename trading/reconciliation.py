@@ -7,20 +7,27 @@ clean pass entries wait. What the broker holds besides us is kept apart and neve
 from decimal import Decimal
 from typing import Any
 
-from trading import ids, levels, tax_lots
+from trading import fills, ids, levels, tax_lots
 from trading.inputs import AccountSnapshot, BrokerPosition
-from trading.money import ZERO
-from trading.portfolio import Portfolio, Position, TaxLot
-from trading.records import Lot, Reconciliation
+from trading.money import CENT, ZERO
+from trading.portfolio import LiveOrder, Portfolio, Position
+from trading.records import Reconciliation
 from trading.step import Step
 
 
 def on_snapshot(step: Step, event: AccountSnapshot) -> None:
     """Open the account on the first snapshot; compare, and where it must be adjust, on every later one."""
-    step.change(buying_power=event.buying_power, snapshot_at=step.now)
+    before = step.portfolio.snapshot_at
+    if event.event_id == step.portfolio.snapshot_id:
+        return  # the same snapshot twice is not two in a row
+    step.change(buying_power=event.buying_power, snapshot_at=step.now, snapshot_id=event.event_id)
     if step.portfolio.initial_capital is None:
         _open(step, event)
         return
+    for order in step.portfolio.orders:
+        if before is not None and order.off_book_at is not None and order.off_book_at <= before:
+            _give_up(step, order)
+    _round_cash(step, event)
     differences = _differences(step.portfolio, event)
     if not differences:
         if not step.portfolio.reconciled or step.portfolio.unmatched:
@@ -55,6 +62,19 @@ def _open(step: Step, event: AccountSnapshot) -> None:
         body = f"The account holds {len(foreign)} positions and {len(event.open_orders)} orders that are not ours."
         step.alert("The account holds positions or orders that are not ours", body=body)
     step.keep_state()
+
+
+def _give_up(step: Step, order: LiveOrder) -> None:
+    """Close an order whose last fills did not come before two snapshots: what the broker has of it differs now."""
+    body = f"{order.remaining:f} {order.symbol} of {order.client_order_id} were counted by its cancel and never filled."
+    step.alert("Fills are missing", body=body, severity="critical", symbol=order.symbol)
+    fills.close(step, order, status="cancelled", reason="its last fills never came")
+
+
+def _round_cash(step: Step, event: AccountSnapshot) -> None:
+    """Take over a cash figure that only the broker's rounding to the cent sets apart from ours."""
+    if not step.portfolio.orders and abs(event.cash - step.portfolio.cash) < CENT:
+        step.change(cash=event.cash)
 
 
 def _differences(portfolio: Portfolio, event: AccountSnapshot) -> list[dict[str, Any]]:
@@ -109,13 +129,8 @@ def _shrink(step: Step, position: Position, *, quantity: Decimal) -> None:
     closed = tax_lots.close_fifo(step.portfolio.lots, symbol=position.symbol, quantity=gone, at=step.now)
     step.change(lots=closed.lots)
     for lot in closed.changed:
-        record_lot(step, lot)
+        step.record_lot(lot)
     step.put_position(position.model_copy(update={"quantity": quantity}))
     if quantity == 0:
         levels.close(step, position)
         step.drop_entry(position.symbol)
-
-
-def record_lot(step: Step, lot: TaxLot) -> None:
-    """Record a lot as it now stands."""
-    step.record(Lot, **{name: getattr(lot, name) for name in type(lot).model_fields})

@@ -8,12 +8,10 @@ import datetime as dt
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from trading import breakers, dedupe, entries, exits, trading_window
+from trading import breakers, dedupe, entries, exits, trading_window, tranches
 from trading.portfolio import NEVER, Schedule
 from trading.records import HeatMeasured
 from trading.step import Step
-
-JUST_BEFORE = dt.timedelta(microseconds=1)
 
 
 class Due(NamedTuple):
@@ -58,7 +56,7 @@ def _due(step: Step, until: dt.datetime) -> Iterator[Due]:
     for waiting in portfolio.queue:
         yield Due(entries.due_at(waiting), 2, _expire)
     for entry in portfolio.entries:
-        tranche_at = entries.next_tranche_at(step, entry)
+        tranche_at = tranches.next_tranche_at(step, entry)
         if tranche_at is not None:
             yield Due(max(tranche_at, portfolio.now), 3, _continue)
     if schedule.tick_at <= until:
@@ -76,24 +74,22 @@ def _plan_phase(step: Step, *, after: dt.datetime) -> None:
 
 
 def _phase(step: Step) -> None:
-    """Go into the next phase: release the queue at the window's open, set the day's base at the session's close."""
+    """Go into the next phase: what waits for the session or its window, and at the close the next day's base."""
     now, schedule = step.now, step.portfolio.schedule
     if schedule is None:
         return
-    phase = trading_window.next_phase(now - JUST_BEFORE, margin_minutes=schedule.margin_minutes)
     step.change(schedule=schedule.model_copy(update={"phase_at": None}))
     _plan_phase(step, after=now)
-    if phase is None:
-        return
-    if phase.name == "session_open":
-        step.change(day_on=phase.session.on)
-        for position in step.portfolio.positions:
-            exits.pursue(step, position.symbol)
-    elif phase.name == "window_open":
-        entries.release(step)
-    elif phase.name == "session_close":
-        step.change(day_base=step.portfolio.total_value)
-        step.keep_state()
+    for phase in trading_window.phases_at(now, margin_minutes=schedule.margin_minutes):
+        if phase.name == "session_open":
+            for position in step.portfolio.positions:
+                exits.pursue(step, position.symbol)
+        elif phase.name == "window_open":
+            breakers.note_silence(step)
+            entries.release(step)
+        elif phase.name == "session_close":
+            step.change(day_base=step.portfolio.total_value)
+            step.keep_state()
 
 
 def _expire(step: Step) -> None:
@@ -106,9 +102,9 @@ def _expire(step: Step) -> None:
 
 def _continue(step: Step) -> None:
     for entry in step.portfolio.entries:
-        tranche_at = entries.next_tranche_at(step, entry)
+        tranche_at = tranches.next_tranche_at(step, entry)
         if tranche_at is not None and tranche_at <= step.now:
-            entries.continue_entry(step, entry)
+            tranches.continue_entry(step, entry)
             return
 
 

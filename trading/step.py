@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from trading import ids
 from trading.effects import Effect, Notification
-from trading.portfolio import Entry, LiveOrder, Portfolio, Position, row_bytes, row_hash
-from trading.records import AccountState, Alert, OrderStatus, Record
+from trading.portfolio import Entry, LiveOrder, Portfolio, Position, TaxLot, row_bytes, row_hash
+from trading.records import AccountState, Alert, Lot, OrderStatus, Record
 
 Severity = Literal["info", "warning", "critical"]
 KEPT_DONE = 50
@@ -81,6 +81,10 @@ class Step:
         if severity != "info":
             self.notify("alert", severity=severity, subject=subject, body=body)
 
+    def record_lot(self, lot: TaxLot) -> None:
+        """Record a lot as it now stands."""
+        self.record(Lot, **{name: getattr(lot, name) for name in type(lot).model_fields})
+
     def put_position(self, position: Position) -> None:
         """Replace the position of a symbol, add it, or remove it when it holds nothing."""
         others = tuple(known for known in self.portfolio.positions if known.symbol != position.symbol)
@@ -115,6 +119,11 @@ class Step:
             reason=reason,
         )
         self.keep_state()
+
+    def touch_all(self) -> None:
+        """Send the levels of everything held, bought or waiting: what they are made of has changed."""
+        waiting = {waiting.recommendation.symbol for waiting in self.portfolio.queue}
+        self.touched |= self.portfolio.held_symbols | waiting
 
     def finish(self) -> tuple[Portfolio, tuple[Effect, ...]]:
         """Set the offset that was applied and return the step's outcome."""

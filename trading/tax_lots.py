@@ -4,7 +4,7 @@ import datetime as dt
 from decimal import Decimal
 from typing import NamedTuple
 
-from trading.money import ZERO
+from trading.money import ZERO, settled
 from trading.portfolio import TaxLot
 
 KEPT_FOR = dt.timedelta(days=61)  # the wash-sale window, 30 days either side of a sale
@@ -27,7 +27,7 @@ def close_fifo(lots: tuple[TaxLot, ...], *, symbol: str, quantity: Decimal, at: 
         sold = min(left, lot.open_quantity) if lot.symbol == symbol else ZERO
         if sold > 0:
             left -= sold
-            cost += sold * lot.cost_basis_per_share
+            cost += settled(sold * lot.cost_basis_per_share)
             remaining = lot.open_quantity - sold
             closing = {"status": "closed", "closed_at": at} if remaining == 0 else {}
             lot = lot.model_copy(update={"open_quantity": remaining, **closing})  # noqa: PLW2901 - the lot moves on

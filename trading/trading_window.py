@@ -75,20 +75,28 @@ def is_window_open(now: dt.datetime, *, margin_minutes: int) -> bool:
 
 def next_phase(after: dt.datetime, *, margin_minutes: int) -> Phase | None:
     """Return the first change of phase strictly after an instant."""
+    session = next_session(after)  # its close lies after `after`, so that at least one of its phases does
+    if session is None:
+        return None
+    return next(phase for phase in _phases(session, margin_minutes=margin_minutes) if phase.at > after)
+
+
+def phases_at(instant: dt.datetime, *, margin_minutes: int) -> tuple[Phase, ...]:
+    """Return the changes of phase at an instant, in their order; without a margin two fall on one."""
+    session = next_session(instant - dt.timedelta(microseconds=1))
+    if session is None:
+        return ()
+    return tuple(phase for phase in _phases(session, margin_minutes=margin_minutes) if phase.at == instant)
+
+
+def _phases(session: Session, *, margin_minutes: int) -> tuple[Phase, ...]:
     margin = dt.timedelta(minutes=margin_minutes)
-    session = next_session(after)
-    while session is not None:
-        phases = (
-            Phase(session.open_at, "session_open", session),
-            Phase(session.open_at + margin, "window_open", session),
-            Phase(session.close_at - margin, "window_close", session),
-            Phase(session.close_at, "session_close", session),
-        )
-        for phase in phases:
-            if phase.at > after:
-                return phase
-        session = next_session(session.close_at)
-    return None
+    return (
+        Phase(session.open_at, "session_open", session),
+        Phase(session.open_at + margin, "window_open", session),
+        Phase(session.close_at - margin, "window_close", session),
+        Phase(session.close_at, "session_close", session),
+    )
 
 
 def sessions_from(day: dt.date, *, until: dt.date) -> int:
@@ -98,11 +106,11 @@ def sessions_from(day: dt.date, *, until: dt.date) -> int:
 
 
 def session_time(since: dt.datetime, *, until: dt.datetime) -> dt.timedelta:
-    """Return how much regular session time lies between two instants."""
+    """Return how much regular session time lies between two instants; zero when `until` is not after `since`."""
     days, closes, _ = _sessions()
     elapsed = dt.timedelta()
     place = bisect.bisect_right(closes, since)
-    while place < len(days) and days[place].open_at < until:
+    while place < len(days) and days[place].open_at < until and since < until:
         elapsed += min(days[place].close_at, until) - max(days[place].open_at, since)
         place += 1
     return elapsed

@@ -1,0 +1,182 @@
+"""What an account holds and is trading: positions with their levels and exits, tax lots, orders, entries."""
+
+import datetime as dt
+from decimal import Decimal
+from typing import Literal
+
+from trading.effects import Purpose, Side, SourceType
+from trading.inputs import EarningsSession
+from trading.market import Closes
+from trading.money import ZERO, Exact, Frozen, Id, Instant, Symbol, settled, total
+from trading.records import LotStatus
+
+
+class Overlay(Frozen):
+    """A named, temporary raise of a stop (decision 13)."""
+
+    name: Literal["event", "earnings", "heat"]
+    stop: Exact
+    until: Instant | None = None
+
+
+class Exit(Frozen):
+    """An exit that is wanted until it is done; `decision_id` is set once it was sent.
+
+    One that follows a price seen outside the session is not `is_firm` until a price of the session confirms it;
+    `has_cooled` once the symbol's cooldown began.
+    """
+
+    purpose: Purpose
+    wanted_at: Instant
+    is_firm: bool
+    source_type: SourceType = "exit"
+    decision_id: Id | None = None
+    revision: int = 0
+    has_cooled: bool = False
+
+
+class Position(Frozen):
+    """An open position with its levels and the facts that the rules read; prices in dollars a share."""
+
+    position_id: Id
+    symbol: Symbol
+    sector: Id
+    quantity: Exact
+    avg_entry_price: Exact
+    decision_id: Id
+    source_type: SourceType
+    recommendation_id: Id | None
+    confidence: Exact
+    is_micro: bool
+    opened_at: Instant
+    first_fill_price: Exact
+    entry_complete: bool = False
+    base_stop: Exact
+    overlays: tuple[Overlay, ...] = ()
+    target_price: Exact
+    atr: Exact
+    multiplier: Exact
+    reward_risk_ratio: Exact
+    revision: int = 0
+    last_price: Exact
+    last_price_at: Instant
+    closes: Closes = ()
+    earnings_on: dt.date | None = None
+    earnings_session: EarningsSession | None = None
+    earnings_reported_at: Instant | None = None
+    exit: Exit | None = None
+    exits: int = 0
+
+    @property
+    def stop_price(self) -> Decimal:
+        """Return the effective stop: the highest of the base and the overlays."""
+        return max((self.base_stop, *(overlay.stop for overlay in self.overlays)))
+
+    @property
+    def market_value(self) -> Decimal:
+        """Return the value at the last price, in dollars."""
+        return self.quantity * self.last_price
+
+    @property
+    def cost(self) -> Decimal:
+        """Return what the shares cost, fees apart, in dollars."""
+        return settled(self.quantity * self.avg_entry_price)
+
+    @property
+    def unrealized_pnl(self) -> Decimal:
+        """Return the profit at the last price, in dollars."""
+        return self.market_value - self.cost
+
+    @property
+    def heat(self) -> Decimal:
+        """Return the dollars lost if the stop is hit, never negative (R13.1)."""
+        return max(ZERO, self.market_value * (self.avg_entry_price - self.stop_price) / self.avg_entry_price)
+
+
+class TaxLot(Frozen):
+    """The shares of one opening fill."""
+
+    lot_id: Id
+    position_id: Id
+    symbol: Symbol
+    acquired_at: Instant
+    quantity: Exact
+    open_quantity: Exact
+    cost_basis_per_share: Exact
+    status: LotStatus = "open"
+    closed_at: Instant | None = None
+    disallowed_loss: Exact = ZERO
+    decision_id: Id
+
+
+class LiveOrder(Frozen):
+    """An order and what is known of it; `hold` is the cash kept for a share of a buy that is not filled yet.
+
+    Once the broker took its rest off the book it `fills_up_to` what the broker counts; until those fills have come it
+    stays live. `excess` counts sold shares that we never held.
+    """
+
+    client_order_id: str
+    decision_id: Id
+    symbol: Symbol
+    side: Side
+    quantity: Exact
+    filled: Exact = ZERO
+    purpose: Purpose
+    tranche: int = 1
+    created_at: Instant
+    hold: Exact = ZERO
+    risk: Exact = ZERO
+    sector: Id | None = None
+    status: Literal["new", "accepted", "partially_filled", "filled", "cancelled", "rejected", "unknown"] = "new"
+    cancel_sent: bool = False
+    off_book_at: Instant | None = None
+    fills_up_to: Exact | None = None
+    excess: Exact = ZERO
+    proceeds: Exact = ZERO
+    cost: Exact = ZERO
+    fees: Exact = ZERO
+    disallowed: Exact = ZERO
+
+    @property
+    def remaining(self) -> Decimal:
+        """Return the shares not filled yet."""
+        return max(ZERO, self.goal - self.filled)
+
+    @property
+    def goal(self) -> Decimal:
+        """Return the shares that the order will have filled when it is done."""
+        return self.quantity if self.fills_up_to is None else self.fills_up_to
+
+
+class Entry(Frozen):
+    """An entry being built: its tranches, what it was decided on, and what its levels need."""
+
+    decision_id: Id
+    source_type: SourceType
+    recommendation_id: Id | None
+    symbol: Symbol
+    sector: Id
+    confidence: Exact
+    mode: str
+    generated_at: Instant
+    is_micro: bool
+    tranches: tuple[Exact, ...]
+    sent: int
+    first_sent_at: Instant
+    first_fill_price: Exact | None = None
+    price: Exact
+    price_at: Instant
+    atr: Exact
+    multiplier: Exact
+    reward_risk_ratio: Exact
+    closes: Closes
+    earnings_on: dt.date | None
+    earnings_session: EarningsSession | None
+    earnings_reported_at: Instant | None
+    deteriorated: str | None = None
+
+    @property
+    def unsent(self) -> Decimal:
+        """Return the shares of the tranches that are not sent yet."""
+        return total(self.tranches[self.sent :])
