@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
+import http.client
 import json
 import pathlib
 import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -27,7 +26,8 @@ class Engine:
     """One engine of one or more workers, with topics of its own."""
 
     def __init__(self, kafka: str, prefix: str, folder: pathlib.Path, **changes: str) -> None:
-        self.settings = Settings(kafka=kafka, topic_prefix=prefix, accounts=ACCOUNTS)
+        accounts = tuple(changes.get("STONKS_ACCOUNTS", ",".join(ACCOUNTS)).split(","))
+        self.settings = Settings(kafka=kafka, topic_prefix=prefix, accounts=accounts)
         self.changes = {
             "STONKS_KAFKA": kafka,
             "STONKS_TOPIC_PREFIX": prefix,
@@ -65,15 +65,30 @@ class Engine:
         """Freeze a worker, or wake it."""
         self.workers[worker_id].send_signal(what)
 
-    def live(self, worker_id: str, account_id: str = ACCOUNTS[0]) -> dict[str, Any] | None:
-        """Return what a worker says of itself; None while it does not answer."""
-        address = f"http://127.0.0.1:{self._ports[worker_id]}/live?account_id={account_id}"
+    def ask(self, worker_id: str, path: str, *, token: str = "") -> tuple[int, bytes]:
+        """Return the status and body of a GET; status 0 while nobody answers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._ports[worker_id], timeout=1)
         try:
-            with urllib.request.urlopen(address, timeout=1) as answer:
-                found: dict[str, Any] = json.load(answer)
-                return found
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
-            return None
+            connection.request("GET", path, headers={"X-Internal-Token": token})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except (OSError, http.client.HTTPException):
+            return 0, b""
+        finally:
+            connection.close()
+
+    def when_it_answers(self, worker_id: str = "worker-1", *, seconds: float = 20) -> None:
+        """Wait until a worker's HTTP answers."""
+        deadline = time.monotonic() + seconds
+        while self.ask(worker_id, "/health")[0] != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def live(self, worker_id: str, account_id: str = "") -> dict[str, Any] | None:
+        """Return what a worker says of itself; None while it does not answer."""
+        status, body = self.ask(worker_id, f"/live?account_id={account_id or self.settings.accounts[0]}")
+        found: dict[str, Any] | None = json.loads(body) if status == 200 else None
+        return found
 
     async def when_applied(self, *, seconds: float = 60) -> float:
         """Wait until the workers have applied all that is in their topics; return the seconds it took."""
@@ -97,11 +112,11 @@ class Engine:
                 assert time.monotonic() - began < seconds, f"not applied after {seconds} s: {lives}"
                 await asyncio.sleep(0.05)
 
-    async def read(self, name: str) -> list[Any]:
+    async def read(self, name: str, *, partitions: int = 4) -> list[Any]:
         """Return all records of a topic, each partition in its order."""
         found: list[Any] = []
         async with reader(self.settings.kafka) as consumer:
-            here = [TopicPartition(self.settings.topic(name), number) for number in range(4)]
+            here = [TopicPartition(self.settings.topic(name), number) for number in range(partitions)]
             ends = await consumer.end_offsets(here)
             consumer.assign(here)
             await consumer.seek_to_beginning()
