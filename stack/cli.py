@@ -28,6 +28,7 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command(("up",), "stack.up", "everything on this machine, until Ctrl-C"),
+    Command(("produce",), "stack.produce", "the JSON lines of a file to an input topic"),
     Command(("replay",), "stack.replay", "fold the recorded log again and compare what it led to"),
     Command(("doctor",), "stack.doctor", "what is missing or wrong on this machine, with the mend"),
     Command(("topics", "create"), "stack.topics_create", "create every topic that is not there"),

@@ -133,6 +133,21 @@ def test_topics_migrations_and_doctor_work_on_a_running_stack(stonks: Stonks) ->
         assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
+def test_lines_of_a_file_are_produced_and_a_wrong_one_is_refused_by_its_number(
+    stonks: Stonks, tmp_path: pathlib.Path
+) -> None:
+    stonks.up()
+    file = tmp_path / "companies.jsonl"
+    file.write_text('{"symbol": "AAPL", "name": "Apple", "sector": "technology"}\n{"symbol": "aapl"}\n')
+    ran = stonks.run("produce", str(file), "--topic", "companies")
+    assert ran.returncode == 1
+    assert "line 2: " in ran.stderr
+    assert ran.stderr.splitlines()[-1].startswith("error: ")
+    absent = stonks.run("produce", str(tmp_path / "absent.jsonl"), "--topic", "companies")
+    assert absent.returncode == 2
+    assert "absent.jsonl cannot be read" in absent.stderr.splitlines()[-1]
+
+
 def test_a_given_kafka_and_database_are_used(stonks: Stonks, kafka: str, database: str, topic_prefix: str) -> None:
     process = stonks.up(STONKS_KAFKA=kafka, STONKS_DATABASE_URL=database, STONKS_TOPIC_PREFIX=topic_prefix)
     assert stonks.endpoints()["kafka"] == kafka
