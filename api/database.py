@@ -18,7 +18,6 @@ MIGRATION: Final = "018"
 SECONDS_TO_CONNECT: Final = 2.0
 SECONDS_TO_ANSWER: Final = 5.0
 CONNECTIONS: Final = 8
-SECONDS_OF_REST: Final = 1.0
 Row = dict[str, Any]
 
 _AWAY: Final = (
@@ -30,6 +29,7 @@ _AWAY: Final = (
     asyncpg.InsufficientPrivilegeError,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
+    asyncpg.ObjectNotInPrerequisiteStateError,  # a database that takes no connections
     asyncpg.UndefinedTableError,
     asyncpg.UndefinedColumnError,
 )
@@ -44,7 +44,6 @@ class Database:
     def __init__(self, url: str) -> None:
         self._url = url
         self._pool: asyncpg.Pool | None = None
-        self._rests_until = 0.0
 
     async def start(self) -> None:
         """Make the pool ready; nothing is connected yet."""

@@ -11,14 +11,24 @@ from api.database import Database
 from api.offsets import Offsets, PerPartition
 from api.problems import Problem
 from streams.settings import Settings
-from streams.topics import INPUTS, TOPICS
+from streams.topics import INPUTS
 
 APPLIED: Final = (*(topic.name for topic in INPUTS), "account-inbox", "stop-levels")
 """The topics that the workers apply."""
 TRADED: Final = ("orders", "order-cancels")
 """The topics that our own trading connector applies."""
-PROJECTED: Final = ("orders", "decisions", "notifications", "records")
-"""The topics that PostgreSQL always holds; those that it holds besides stand in `projection_offsets`."""
+PROJECTED: Final = (
+    "recommendations",
+    "companies",
+    "price-bars",
+    "macro-events",
+    "earnings-dates",
+    "decisions",
+    "orders",
+    "notifications",
+    "records",
+)
+"""The topics that PostgreSQL holds."""
 SECONDS_FOR_POSTGRES: Final = 0.25
 SECONDS_OF_REST: Final = 1.0
 
@@ -40,7 +50,6 @@ class Lags:
     def __init__(self, offsets: Offsets, database: Database, settings: Settings) -> None:
         self._offsets = offsets
         self._database = database
-        self._prefix = settings.topic_prefix
         self.applied = APPLIED if settings.broker == "external" else (*APPLIED, *TRADED)
         self._projected: PerPartition = {topic: {} for topic in PROJECTED}
         self._rests_until = 0.0
@@ -57,19 +66,18 @@ class Lags:
             return self._projected
         projected: PerPartition = {topic: {} for topic in PROJECTED}
         for row in rows:
-            if (topic := str(row["topic"]).removeprefix(self._prefix)) in TOPICS:
-                projected.setdefault(topic, {})[row["partition"]] = row["next_offset"]
+            projected.setdefault(row["topic"], {})[row["partition"]] = row["next_offset"]
         self._projected = projected
         return projected
 
     async def of(self, positions: PerPartition, projected: PerPartition) -> tuple[int, int]:
         """Return `lag` and `projection_lag` for positions that were read before; raise `Problem` without Kafka."""
-        ends = await self._offsets.ends({*self.applied, *projected})
+        ends = await self._offsets.ends({*self.applied, *PROJECTED})
         return (
             behind({topic: ends[topic] for topic in self.applied}, positions),
-            behind({topic: ends[topic] for topic in projected}, projected),
+            behind({topic: ends[topic] for topic in PROJECTED}, projected),
         )
 
     async def of_projection(self, projected: PerPartition) -> int:
         """Return `projection_lag` alone; raise `Problem` without Kafka."""
-        return behind(await self._offsets.ends(projected), projected)
+        return behind(await self._offsets.ends(PROJECTED), projected)

@@ -7,6 +7,8 @@ from typing import Final
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from api.problems import away
 from streams.settings import Settings
@@ -23,11 +25,16 @@ log = structlog.get_logger()
 
 
 class Offsets:
-    """Ask the broker for end offsets and topics; every method raises `Problem` 503 while it does not answer."""
+    """Ask the broker for end offsets and topics; every method raises `Problem` 503 while it does not answer.
+
+    Once `connected` is set, a lost broker is waited for by the client itself.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._consumer: AIOKafkaConsumer | None = None
+        self.connected = asyncio.Event()
+        self._admin = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0})
 
     async def run(self) -> None:
         """Connect, as often as it takes, and stay connected until cancelled."""
@@ -42,11 +49,13 @@ class Offsets:
             try:
                 await consumer.start()
                 self._consumer = consumer
+                self.connected.set()
                 await asyncio.Event().wait()
             except (KafkaError, OSError) as error:
                 log.warning("kafka unavailable", error=type(error).__name__)
                 await asyncio.sleep(SECONDS_TO_RETRY)
             finally:
+                self.connected.clear()
                 self._consumer = None
                 await consumer.stop()
 
@@ -63,27 +72,30 @@ class Offsets:
         return found
 
     async def _ask(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
-        if self._consumer is None:
-            raise away("kafka", KAFKA_AWAY)
+        consumer = self._connected()
         try:
             async with asyncio.timeout(SECONDS_TO_ANSWER):
-                ends: dict[TopicPartition, int] = await self._consumer.end_offsets(places)
+                ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
         except (KafkaError, OSError) as error:  # TimeoutError is an OSError
             raise away("kafka", KAFKA_AWAY) from error
         return ends
 
     async def wrong_topics(self) -> list[str]:
         """Return what is wrong with the topics: those that are missing or have another number of partitions."""
+        try:
+            seen = (await asyncio.to_thread(self._admin.list_topics, timeout=SECONDS_TO_ANSWER)).topics
+        except KafkaException as error:
+            raise away("kafka", KAFKA_AWAY) from error
+        wrong = []
+        for name, topic in TOPICS.items():
+            found, count = seen.get(self._settings.topic(name)), topic.partition_count(self._settings)
+            if found is None or found.error:
+                wrong.append(f"{name} is missing")
+            elif len(found.partitions) != count:
+                wrong.append(f"{name} has {len(found.partitions)} partitions and must have {count}")
+        return wrong
+
+    def _connected(self) -> AIOKafkaConsumer:
         if self._consumer is None:
             raise away("kafka", KAFKA_AWAY)
-        try:
-            async with asyncio.timeout(SECONDS_TO_ANSWER):
-                existing = await self._consumer.topics()
-        except (KafkaError, OSError) as error:
-            raise away("kafka", KAFKA_AWAY) from error
-        wrong = [f"{name} is missing" for name in TOPICS if self._settings.topic(name) not in existing]
-        for name, topic in TOPICS.items():
-            seen = self._consumer.partitions_for_topic(self._settings.topic(name))
-            if seen and len(seen) != (count := topic.partition_count(self._settings)):
-                wrong.append(f"{name} has {len(seen)} partitions and must have {count}")
-        return wrong
+        return self._consumer

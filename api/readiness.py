@@ -91,7 +91,9 @@ class Doctor:
         self._started = False
         self._reached = -1
         self._reached_at = 0.0
-        self._look: asyncio.Task[Readiness] | None = None
+        self._looking = asyncio.Lock()
+        self._looks = 0
+        self._latest: Readiness | None = None
 
     async def run(self) -> None:
         """Look every few seconds until cancelled, so that `since` is right when somebody asks."""
@@ -100,10 +102,13 @@ class Doctor:
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
 
     async def readiness(self) -> Readiness:
-        """Return the checks as they are now; those who ask together share one look."""
-        if self._look is None or self._look.done():
-            self._look = asyncio.create_task(self._examine())
-        return await asyncio.shield(self._look)
+        """Return the checks by a look that began after this was asked; those who ask together share one."""
+        wanted = self._looks + (2 if self._looking.locked() else 1)
+        async with self._looking:
+            if self._latest is None or self._looks < wanted:
+                self._latest = await self._examine()
+                self._looks += 1
+            return self._latest
 
     async def _examine(self) -> Readiness:
         account_id = self._settings.accounts[0]

@@ -38,11 +38,12 @@ def client_of(parts: Parts, *, role: str | None = "armer") -> httpx.AsyncClient:
 
 @contextlib.asynccontextmanager
 async def api_on(settings: Settings, *, listening: bool = False) -> AsyncIterator[httpx.AsyncClient]:
-    """Run an API with these settings and give a client with every right; `listening`: once it hears the records."""
+    """Run an API with these settings and give a client with every right; `listening`: once Kafka has answered it."""
     parts = Parts.of(settings)
     async with running(parts), client_of(parts) as client:
         if listening:
             await parts.commands.listening.wait()
+            await parts.offsets.connected.wait()
         yield client
 
 

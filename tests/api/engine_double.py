@@ -1,6 +1,5 @@
 """A worker's HTTP with a real account behind it: the real `react`, fed by the tests or by the real `commands` topic."""
 
-import asyncio
 import contextlib
 import datetime as dt
 from collections.abc import AsyncIterator
@@ -39,8 +38,9 @@ class EngineDouble:
         self.positions: dict[str, dict[str, int]] = {}
         self.connector_positions: dict[str, dict[str, int]] = {}
         self.answers = True
-        self.delay = 0.0
-        self.requests = 0
+        self.connectors_answer = True
+        self.connector_checks: list[dict[str, Any]] = []
+        self.shown_seq: int | None = None
         self.react(
             AccountOpened(account_id=account_id, at=NOON, policy=TradingPolicy(), mode="paper", build="test-build")
         )
@@ -87,8 +87,15 @@ class EngineDouble:
             "checks": self._checks(),
             "positions": self.positions,
             "event_time": self.event_time.isoformat() if self.event_time else None,
-            "row": owned.model_dump(mode="json") if owned is not None else None,
+            "row": self._shown(owned) if owned is not None else None,
         }
+
+    def _connectors_body(self) -> dict[str, Any]:
+        ready = all(check["ok"] for check in self.connector_checks if check["required"])
+        return {"ready": ready, "checks": self.connector_checks, "positions": self.connector_positions}
+
+    def _shown(self, owned: Portfolio) -> Any:
+        return owned.model_dump(mode="json") | ({} if self.shown_seq is None else {"seq": self.shown_seq})
 
     def _checks(self) -> list[dict[str, Any]]:
         return [
@@ -97,14 +104,12 @@ class EngineDouble:
         ]
 
     async def _live(self, request: web.Request) -> web.Response:
-        self.requests += 1
-        await asyncio.sleep(self.delay)
-        if not self.answers:
+        if not (self.connectors_answer if request.path.startswith("/connectors") else self.answers):
             raise web.HTTPBadGateway
         if self.token and request.headers.get("X-Internal-Token") != self.token:
             raise web.HTTPForbidden
         if request.path.startswith("/connectors"):
-            return web.json_response({"ready": True, "checks": [], "positions": self.connector_positions})
+            return web.json_response(self._connectors_body())
         return web.json_response(self.worker_body(request.query["account_id"]))
 
     def everything_applied(self, settings: Settings, ends: dict[str, dict[int, int]] | None = None) -> None:

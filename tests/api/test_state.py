@@ -11,7 +11,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from api.lag import APPLIED, TRADED
+from api.lag import APPLIED, PROJECTED, TRADED
+from connectors import projection
 from streams.settings import Settings
 from tests.api.conftest import api_on
 from tests.api.engine_double import NOON, EngineDouble
@@ -96,14 +97,17 @@ async def test_the_projection_lag_counts_what_postgresql_has_not(
     api: httpx.AsyncClient, stack: Settings, migrated: str
 ) -> None:
     await produce(stack, "decisions", count=4)
-    assert (await status(api))["projection_lag"] == 4
+    await produce(stack, "companies")
+    assert (await status(api))["projection_lag"] == 5
     connection = await asyncpg.connect(migrated)
-    await connection.execute("INSERT INTO projection_offsets VALUES ('decisions', 0, 2), ('decisions', 1, 1)")
-    assert (await status(api))["projection_lag"] == 1
-    await produce(stack, "companies", count=1)
-    await connection.execute("INSERT INTO projection_offsets VALUES ('companies', 0, 0)")
-    assert (await status(api))["projection_lag"] == 2
+    offsets = "('decisions', 0, 2), ('decisions', 1, 1), ('companies', 0, 1)"
+    await connection.execute(f"INSERT INTO projection_offsets VALUES {offsets}")  # noqa: S608
     await connection.close()
+    assert (await status(api))["projection_lag"] == 1
+
+
+def test_the_api_counts_the_topics_that_the_projection_projects() -> None:
+    assert sorted(PROJECTED) == sorted(projection.PROJECTED)
 
 
 async def test_as_of_is_the_latest_instant_of_the_row_and_the_workers(
