@@ -1,6 +1,8 @@
 """What a person sees while a stack starts: one line a step with its time, drawn on a terminal, plain elsewhere."""
 
 import contextlib
+import os
+import sys
 import time
 from collections.abc import Iterator
 
@@ -8,11 +10,18 @@ from rich.console import Console
 from rich.markup import escape
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Fall silent when nobody reads any more: that is no reason to end a stack."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Checklist:
     """Print each step when it is done."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False, soft_wrap=True)
+    def __init__(self) -> None:
+        self._console = _Console(highlight=False, soft_wrap=True)
         self._began = time.monotonic()
 
     @contextlib.contextmanager

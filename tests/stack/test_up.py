@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import stat
+import subprocess
 
 import asyncpg
 import psutil
@@ -21,12 +22,10 @@ pytestmark = pytest.mark.integration
 PARTS = ("agents.worker", "connectors", "api", "kafka.Kafka", "postgres")
 
 
-def part(process: object, name: str) -> psutil.Process:
-    """Return the child of `stonks up` whose command line carries the name."""
-    parent = psutil.Process(process.pid)  # type: ignore[attr-defined]
-    found = [child for child in parent.children() if re.search(rf"\b{re.escape(name)}\b", " ".join(child.cmdline()))]
-    assert len(found) == 1
-    return found[0]
+def parts(process: subprocess.Popen[str], name: str) -> list[psutil.Process]:
+    """Return the living children of `stonks up` whose command lines carry the name."""
+    children = [child for child in psutil.Process(process.pid).children() if is_alive(child)]
+    return [child for child in children if re.search(rf"\b{re.escape(name)}\b", " ".join(child.cmdline()))]
 
 
 def mode(path: pathlib.Path) -> int:
@@ -104,16 +103,26 @@ def test_nothing_outlives_a_stack_that_is_killed_and_the_next_one_goes_on_where_
 @pytest.mark.parametrize("name", PARTS)
 def test_a_part_that_is_killed_is_back_within_twenty_seconds(stonks: Stonks, name: str) -> None:
     process = stonks.up()
-    victim = part(process, name)
+    [victim] = parts(process, name)
     victim.kill()
 
     def is_back() -> bool:
-        others = [child for child in psutil.Process(process.pid).children() if child.pid != victim.pid]
-        named = [child for child in others if name in " ".join(child.cmdline())]
-        return bool(named) and get("127.0.0.1", stonks.http_port, "/ready")[0] == 200
+        others = [child for child in parts(process, name) if child.pid != victim.pid]
+        return bool(others) and get("127.0.0.1", stonks.http_port, "/ready")[0] == 200
 
     eventually(is_back, seconds=20)
     assert process.poll() is None
+
+
+def test_a_stack_goes_on_when_nobody_reads_what_it_says(stonks: Stonks) -> None:
+    process = stonks.up()
+    assert process.stdout is not None
+    process.stdout.close()
+    [victim] = parts(process, "agents.worker")
+    victim.kill()
+    eventually(lambda: [child.pid for child in parts(process, "agents.worker")] not in ([], [victim.pid]))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
 
 
 def test_a_second_start_on_the_same_data_is_refused_with_the_pid_of_the_first(stonks: Stonks) -> None:
