@@ -1,0 +1,111 @@
+"""Ticks a second of `watch`, single and in batches of 100, against bare aiokafka; decisions a second.
+
+The worker is frozen while the records are produced, so that it alone is measured when it is woken, and never for longer
+than its session.
+"""
+
+import asyncio
+import datetime as dt
+import json
+import time
+
+import httpx
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from bench.report import say
+from tests.integration import market
+from tests.integration.harness import PARTITIONS, Json, Stack, frozen
+
+SYMBOLS = tuple(f"T{number}" for number in range(20))
+SINGLE, BATCHES, BATCH, SIGNALS = 20_000, 4_000, 100, 3_000
+DAY = market.FIRST_DAY
+OPEN = dt.datetime.combine(DAY, dt.time(14), tzinfo=dt.UTC)
+
+
+def measure() -> None:
+    """Measure on one stack in event time; all ticks lie within one minute of it."""
+    with Stack(clock="events") as stack:
+        stack.start()
+        stack.produce("companies", [market.company(symbol) for symbol in SYMBOLS])
+        stack.produce("price-ticks", [market.tick(symbol, "100", _at(0)) for symbol in SYMBOLS])
+        stack.until_lag_zero()
+        singles = [market.tick(SYMBOLS[n % len(SYMBOLS)], "100.01", _at(n)) for n in range(1, SINGLE + 1)]
+        _compare(stack, "ticks one by one", singles, ticks_each=1)
+        batches = [_batch(n) for n in range(BATCHES)]
+        _compare(stack, "ticks in batches of 100", batches, ticks_each=BATCH)
+        _decisions(stack)
+
+
+def _compare(stack: Stack, name: str, records: list[Json], *, ticks_each: int) -> None:
+    begins = _positions(stack)
+    with frozen(*stack.children("agents.worker")):
+        stack.produce("price-ticks", records)
+        began = time.perf_counter()
+    ends = _ends(stack)
+    while any(_positions(stack)[number] < end for number, end in ends.items()):
+        time.sleep(0.02)
+    watch = len(records) * ticks_each / (time.perf_counter() - began)
+    began = time.perf_counter()
+    asyncio.run(_consume(stack.endpoints["kafka"], begins, ends))
+    bare = len(records) * ticks_each / (time.perf_counter() - began)
+    say(f"watch, {name}", f"{watch:,.0f} ticks a second")
+    say(f"bare aiokafka with json.loads, {name}", f"{bare:,.0f} ticks a second")
+    say(f"ratio, {name}", f"{watch / bare:.2f}")
+
+
+def _decisions(stack: Stack) -> None:
+    """Send recommendations that are only to be watched: each runs through every gate and is recorded."""
+    at = market.instant(DAY, "14:02")
+    signals = [
+        market.recommendation(SYMBOLS[n % len(SYMBOLS)], f"bench-{n}", at, action="watch") for n in range(SIGNALS)
+    ]
+    began = time.perf_counter()
+    stack.produce("recommendations", signals)
+    stack.until_lag_zero(seconds=300)
+    say("decide, from recommendation to decision", f"{SIGNALS / (time.perf_counter() - began):,.0f} a second")
+
+
+def _batch(number: int) -> Json:
+    symbol, first = SYMBOLS[number % len(SYMBOLS)], SINGLE + 1 + number * BATCH
+    return {"symbol": symbol, "ticks": [{"at": _at(first + n), "price": f"100.{n:02d}"} for n in range(BATCH)]}
+
+
+def _at(number: int) -> str:
+    return (OPEN + dt.timedelta(microseconds=100 * number)).isoformat()
+
+
+def _positions(stack: Stack) -> dict[int, int]:
+    """Return how far `watch` has come, as the worker itself says it."""
+    environment = stack.child("agents.worker").environ()
+    url = f"http://127.0.0.1:{environment['STONKS_WORKER_PORT']}/live"
+    headers = {"X-Internal-Token": environment["STONKS_INTERNAL_TOKEN"]}
+    answer = httpx.get(url, headers=headers, params={"account_id": "paper"}, timeout=60).json()
+    return {int(number): offset for number, offset in answer["positions"]["price-ticks"].items()}
+
+
+def _ends(stack: Stack) -> dict[int, int]:
+    async def ends() -> dict[int, int]:
+        consumer = AIOKafkaConsumer(bootstrap_servers=stack.endpoints["kafka"])
+        await consumer.start()
+        found = await consumer.end_offsets([TopicPartition("price-ticks", number) for number in range(PARTITIONS)])
+        await consumer.stop()
+        return {partition.partition: end for partition, end in found.items()}
+
+    return asyncio.run(ends())
+
+
+async def _consume(kafka: str, begins: dict[int, int], ends: dict[int, int]) -> None:
+    """Read the same records with nothing but a consumer and the standard library's JSON."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False)
+    await consumer.start()
+    partitions = [TopicPartition("price-ticks", number) for number in begins]
+    consumer.assign(partitions)
+    for partition in partitions:
+        consumer.seek(partition, begins[partition.partition])
+    left = sum(ends.values()) - sum(begins.values())
+    while left > 0:
+        for messages in (await consumer.getmany(timeout_ms=500)).values():
+            for message in messages:
+                json.loads(message.value)
+            left -= len(messages)
+    await consumer.stop()
