@@ -123,7 +123,7 @@ def check_postgres(chosen: Settings) -> str:
 def check_data_dir(chosen: Settings) -> str:
     """Require the right to write to the data directory, or to make it, and room for a log that is kept for ever."""
     folder = chosen.data_dir.absolute()
-    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    existing = next(place for place in (folder, *folder.parents) if os.path.exists(place))  # a closed one is not there
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise Missing(f"no right to write to {existing}: mend its owner and mode, or set STONKS_DATA_DIR")
     free = shutil.disk_usage(existing).free // 2**20
@@ -169,7 +169,7 @@ def check_running(chosen: Settings) -> str:
     """Require that a stack that runs here is ready."""
     folder = chosen.data_dir.absolute()
     if not is_in_use(folder):
-        if endpoints_path(folder).exists():
+        if os.path.exists(endpoints_path(folder)):
             raise Wrong(f"the stack on {folder} was killed, its endpoints.json is stale: start `stonks up` again")
         return f"no stack runs on {folder}"
     status, answer = _ask(folder, "/ready")
