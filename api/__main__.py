@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 import uvicorn
+from pydantic import ValidationError
 
 from api.app import create_app
 from api.parts import Parts, running
@@ -32,7 +33,12 @@ def main() -> int:
         logger_factory=structlog.PrintLoggerFactory(),
     )
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it repeats itself while Kafka is away; we say it once
-    here = settings()
+    try:
+        here = settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        print(f"error: STONKS_{'.'.join(map(str, first['loc'])).upper()}: {first['msg']}", file=sys.stderr)
+        return COULD_NOT_RUN
     try:
         listener = _bound(here)
     except OSError as error:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import asyncpg
-import structlog
 
 from api.problems import away
 
@@ -33,9 +32,7 @@ _AWAY: Final = (
     asyncpg.UndefinedTableError,
     asyncpg.UndefinedColumnError,
 )
-_UNAVAILABLE = "PostgreSQL does not answer, or is not migrated: `stonks doctor` says which; trading goes on without it"
-
-log = structlog.get_logger()
+_UNAVAILABLE = "PostgreSQL does not answer, or is not migrated ({}): see `stonks doctor`; trading goes on without it"
 
 
 class Database:
@@ -71,8 +68,7 @@ class Database:
             async with asyncio.timeout(seconds), self._pool.acquire() as connection:
                 return [dict(row) for row in await connection.fetch(sql, *arguments)]
         except _AWAY as error:
-            log.warning("database unavailable", error=type(error).__name__)
-            raise away("database", _UNAVAILABLE) from error
+            raise away("database", _UNAVAILABLE.format(type(error).__name__)) from error
 
     async def row(self, sql: str, *arguments: object) -> Row | None:
         """Return the first row of a query, None when there is none."""

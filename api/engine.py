@@ -127,9 +127,8 @@ class Engine:
                 body = await response.read()
                 if response.status == 200:
                     return Live.model_validate_json(body)
-                log.warning("live state refused", url=url, status=response.status)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            log.warning("live state unavailable", url=url, error=type(error).__name__)
+        except (aiohttp.ClientError, OSError):  # TimeoutError is an OSError
+            return None
         except ValidationError as error:
             log.error("live state unreadable", url=url, mistakes=error.error_count())
         return None

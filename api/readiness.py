@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
+
 from api.commands import Commands
 from api.database import Database
 from api.engine import Engine, Live
@@ -62,6 +64,8 @@ class Readiness:
 
 
 Outcome = tuple[bool, str]
+
+log = structlog.get_logger()
 
 
 class Doctor:
@@ -139,7 +143,10 @@ class Doctor:
     def _finding(self, name: str, outcome: Outcome) -> Finding:
         ok, detail = outcome
         known = self._findings.get(name)
-        since = known.since if known is not None and known.ok == ok else self._wall_now()
+        changed = known is None or known.ok != ok
+        if changed:
+            log.info("check", name=name, ok=ok, detail=detail)
+        since = self._wall_now() if known is None or changed else known.since
         found = Finding(name, ok=ok, required=self._required(name), detail=detail, since=since)
         self._findings[name] = found
         self._meters.check(name, ok=ok)
