@@ -140,7 +140,8 @@ def _play(
     supervisor.watch(lambda: not thread.is_alive())
     if failures:
         raise failures[0]
-    checklist.done(f"the trail is in {folder}; look at it again with STONKS_DATA_DIR={folder} stonks up")
+    checklist.say(f"the trail stays in {folder}; to look at it: STONKS_DATA_DIR={folder} stonks up")
+    checklist.done("the demo has ended")
 
 
 def _write_endpoints(folder: pathlib.Path, addresses: Addresses) -> None:
