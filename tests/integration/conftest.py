@@ -37,7 +37,7 @@ class Desk:
         self.stack.produce(topic, records)
         self.stack.until_lag_zero()
 
-    def list(self, symbol: str, close: str, *, sector: str = "technology", half_range: str = "0.5") -> None:
+    def enlist(self, symbol: str, close: str, *, sector: str = "technology", half_range: str = "0.5") -> None:
         """Make a company known, with 20 sessions behind it."""
         self.stack.produce("companies", [market.company(symbol, sector=sector)])
         self.send("price-bars", *market.bars_before(symbol, self.day, close, half_range=half_range))
@@ -49,9 +49,7 @@ class Desk:
     def recommend(self, symbol: str, clock: str, **changes: Any) -> str:
         """Send a recommendation and return its id."""
         recommendation_id = changes.pop("recommendation_id", f"{self.account}-{symbol}-{next(self.numbers)}")
-        self.send(
-            "recommendations", market.recommendation(symbol, recommendation_id, self.at(clock), **changes)
-        )
+        self.send("recommendations", market.recommendation(symbol, recommendation_id, self.at(clock), **changes))
         return str(recommendation_id)
 
     def command(self, kind: str, **fields: Any) -> None:
@@ -64,8 +62,9 @@ class Desk:
         return self.stack.bodies("orders", account_id=self.account, **where)
 
     def decisions(self, **where: Any) -> list[Json]:
-        """Return this account's decisions."""
-        return self.stack.bodies("decisions", account_id=self.account, **where)
+        """Return this account's decisions on this test's symbols; on those of other tests it was paused."""
+        decisions = self.stack.bodies("decisions", account_id=self.account, **where)
+        return [decision for decision in decisions if decision["symbol"].startswith(self.prefix)]
 
     def records(self, kind: str, **where: Any) -> list[Json]:
         """Return this account's records of a kind."""
@@ -75,6 +74,10 @@ class Desk:
         """Return this account's rows of a table, once all that happened is in it."""
         self.stack.until_lag_zero(projected=True)
         return self.stack.sql(f'SELECT * FROM "{table}" WHERE account_id = $1 ORDER BY at', self.account)  # noqa: S608
+
+    def decision_rows(self) -> list[Json]:
+        """Return the rows of `decisions`."""
+        return [row for row in self.rows("trading_decisions") if row["symbol"].startswith(self.prefix)]
 
     def status(self) -> Json:
         """Return this account's status."""
@@ -101,8 +104,8 @@ def shared_stack() -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def free_desks() -> Iterator[tuple[str, dt.date]]:
-    """Yield an account and a day, later than all before it, each time."""
-    return zip(ACCOUNTS, market.sessions(), strict=False)
+    """Yield an account and a day each time; the session after it is the test's own too."""
+    return zip(ACCOUNTS, itertools.islice(market.sessions(), 0, None, 2), strict=False)
 
 
 @pytest.fixture

@@ -109,16 +109,25 @@ class Stack:
 
     # Its life
 
-    def environment(self, **changes: str) -> dict[str, str]:
-        """Return the variables of this stack, and nothing that the caller's shell says about another one."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("STONKS_")}
-        return clean | self._variables | changes
+    def environment(self, code: pathlib.Path = ROOT) -> dict[str, str]:
+        """Return the variables of this stack, and nothing that the caller's shell says about another one.
 
-    def run(self, *words: str, cwd: pathlib.Path = ROOT, seconds: float = 180) -> subprocess.CompletedProcess[str]:
-        """Run a `stonks` command on this data directory to its end; the code is that under `cwd`."""
+        `code` is the checkout whose programs run: this one, wherever the virtual environment points.
+        """
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("STONKS_")}
+        return clean | {"PYTHONPATH": str(code)} | self._variables
+
+    def run(self, *words: str, code: pathlib.Path = ROOT, seconds: float = 180) -> subprocess.CompletedProcess[str]:
+        """Run a `stonks` command of the code in a folder on this data directory to its end."""
         command = [sys.executable, "-m", "stack.cli", *words]
         return subprocess.run(
-            command, cwd=cwd, env=self.environment(), capture_output=True, text=True, check=False, timeout=seconds
+            command,
+            cwd=code,
+            env=self.environment(code),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds,
         )
 
     def start(self) -> "Stack":
@@ -310,9 +319,7 @@ class Stack:
             if error is not None:
                 problems.append(error)
             else:
-                delivered.append(
-                    Message(topic, message.partition(), message.offset(), message.key(), message.value())
-                )
+                delivered.append(Message(topic, message.partition(), message.offset(), message.key(), message.value()))
 
         for record in records:
             raw = record if isinstance(record, Raw) else Raw(json.dumps(record).encode(), key_of(topic, record))
@@ -340,7 +347,7 @@ class Stack:
         consumer = self._consumer
         seen = self._seen.setdefault(topic, [])
         numbers = consumer.list_topics(topic, timeout=30).topics[topic].partitions
-        begins = {number: OFFSET_BEGINNING for number in numbers}
+        begins = dict.fromkeys(numbers, OFFSET_BEGINNING)
         for message in seen:
             begins[message.partition] = message.offset + 1
         ends = {number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=30) for number in numbers}
