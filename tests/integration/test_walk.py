@@ -41,52 +41,48 @@ GATES = [
     "micro_daily_limit",
     "micro_too_late",
 ]
-DECISION_FIELDS = set(
-    [
-        "decision_id",
-        "account_id",
-        "source_type",
-        "source_id",
-        "symbol",
-        "decision",
-        "skip_reason",
-        "gates",
-        "computed_position_size",
-        "quantity",
-        "risk_tier",
-        "portfolio_heat",
-        "active_pool",
-        "reserve_pool",
-        "circuit_breaker_status",
-        "correlation_check_result",
-        "sector_exposure_check_result",
-        "earnings_proximity_flag",
-        "policy_version",
-        "decided_at",
-    ]
-)
-ORDER_FIELDS = set(
-    [
-        "client_order_id",
-        "decision_id",
-        "account_id",
-        "symbol",
-        "side",
-        "quantity",
-        "order_type",
-        "limit_price",
-        "time_in_force",
-        "purpose",
-        "tranche",
-        "of_tranches",
-        "valid_until",
-        "created_at",
-    ]
-)
+DECISION_FIELDS = {
+    "decision_id",
+    "account_id",
+    "source_type",
+    "source_id",
+    "symbol",
+    "decision",
+    "skip_reason",
+    "gates",
+    "computed_position_size",
+    "quantity",
+    "risk_tier",
+    "portfolio_heat",
+    "active_pool",
+    "reserve_pool",
+    "circuit_breaker_status",
+    "correlation_check_result",
+    "sector_exposure_check_result",
+    "earnings_proximity_flag",
+    "policy_version",
+    "decided_at",
+}
+ORDER_FIELDS = {
+    "client_order_id",
+    "decision_id",
+    "account_id",
+    "symbol",
+    "side",
+    "quantity",
+    "order_type",
+    "limit_price",
+    "time_in_force",
+    "purpose",
+    "tranche",
+    "of_tranches",
+    "valid_until",
+    "created_at",
+}
 
 
 def hold_one_share(desk: Desk, symbol: str) -> None:
-    """Buy one share: 0.9 / 0.55 x 25 x 1.2 = 49.09 dollars at 40.00, filled at 40.02; ATR 1: stop 38.02, target 43.02."""
+    """Buy one share: 0.9 / 0.55 x 25 x 1.2 = 49.09 dollars at 40, filled at 40.02; ATR 1: stop 38.02, target 43.02."""
     desk.enlist(symbol, "40.00")
     desk.tick(symbol, "40.00", "14:00")
     desk.recommend(symbol, "14:01")
