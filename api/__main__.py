@@ -66,8 +66,8 @@ async def _serve(here: Settings, listener: socket.socket) -> None:
 
 
 def _bound(here: Settings) -> socket.socket:
-    family, *_, address = socket.getaddrinfo(here.http_host, here.http_port, type=socket.SOCK_STREAM)[0]
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    family, kind, protocol, _, address = socket.getaddrinfo(here.http_host, here.http_port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)  # with the protocol named, else asyncio leaves Nagle's delay on
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(address)
     return listener

@@ -2,7 +2,7 @@
 
 import contextlib
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
@@ -41,6 +41,7 @@ class EngineDouble:
         self.connectors_answer = True
         self.connector_checks: list[dict[str, Any]] = []
         self.shown_seq: int | None = None
+        self.before_answering: Callable[[], Awaitable[None]] | None = None
         self.react(
             AccountOpened(account_id=account_id, at=NOON, policy=TradingPolicy(), mode="paper", build="test-build")
         )
@@ -110,7 +111,10 @@ class EngineDouble:
             raise web.HTTPForbidden
         if request.path.startswith("/connectors"):
             return web.json_response(self._connectors_body())
-        return web.json_response(self.worker_body(request.query["account_id"]))
+        body = self.worker_body(request.query["account_id"])
+        if self.before_answering is not None:
+            await self.before_answering()
+        return web.json_response(body)
 
     def everything_applied(self, settings: Settings, ends: dict[str, dict[int, int]] | None = None) -> None:
         """Own every partition, at these ends, else at the beginning."""

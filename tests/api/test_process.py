@@ -95,3 +95,13 @@ def test_a_wrong_setting_is_said_plainly() -> None:
     )
     assert finished.returncode == 2
     assert finished.stderr.splitlines()[-1].startswith("error: STONKS_HTTP_PORT: ")
+
+
+def test_an_answer_does_not_wait_for_the_network_to_make_up_its_mind(tmp_path: pathlib.Path) -> None:
+    """Nagle's algorithm against delayed acknowledgements costs 40 ms each time, so even the quickest shows it."""
+    port = free_port()
+    with process(port, tmp_path / "api.log"):
+        answer(port, "/health")
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            took = [client.get("/health").elapsed.total_seconds() for _ in range(20)]
+    assert min(took) < 0.02

@@ -2,8 +2,10 @@
 
 import asyncio
 import datetime as dt
+import functools
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from typing import Any
 
 import aiokafka
 import asyncpg
@@ -40,10 +42,10 @@ async def produce(settings: Settings, topic: str, *, count: int = 1) -> None:
     await producer.stop()
 
 
-async def status(client: httpx.AsyncClient) -> dict[str, object]:
+async def status(client: httpx.AsyncClient) -> dict[str, Any]:
     answer = await client.get("/api/trading/status")
     assert answer.status_code == 200, answer.text
-    shown: dict[str, object] = answer.json()
+    shown: dict[str, Any] = answer.json()
     return shown
 
 
@@ -75,6 +77,15 @@ async def test_each_record_not_applied_counts_in_the_lag(
     assert (await status(api))["lag"] == sum(applied.values())
     (engine.connector_positions if topic in TRADED else engine.positions)[topic] = applied
     assert (await status(api))["lag"] == 0
+
+
+async def test_a_record_that_arrives_while_the_workers_answer_counts_as_not_applied(
+    api: httpx.AsyncClient, stack: Settings, engine: EngineDouble
+) -> None:
+    """Ends read before the positions, or beside them, would say 0 here: the lie that a waiting caller must not hear."""
+    assert (await status(api))["lag"] == 0
+    engine.before_answering = functools.partial(produce, stack, "recommendations")
+    assert (await status(api))["lag"] >= 1
 
 
 async def test_a_partition_that_nobody_owns_is_not_applied(
