@@ -37,6 +37,7 @@ from tables import cursors, positions
 from tables.circuit import circuit
 from tables.facts import Facts
 from tables.levels import levels
+from trading import trading_window
 from trading.events import AccountOpened, Event, WorkerStarted
 from trading.inputs import Pause
 from trading.policy import TradingPolicy
@@ -86,7 +87,8 @@ class Worker:
         )
         self.app.sensors.add(ReadySensor(self._on_ready))
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
-        self.app.beside = (self._serve, self.keeper.run, self._tick, self._watch_over)
+        self._calendar_is_read = asyncio.Event()
+        self.app.beside = (self._read_calendar, self._serve, self.keeper.run, self._tick, self._watch_over)
 
     def _add_agents(self) -> None:
         here = self.settings
@@ -174,8 +176,14 @@ class Worker:
             if account in self.rows and self.rows[account].now > NEVER:
                 self.now.see(self.rows[account].now)
         await deliver(self.send, [to_inbox(self._opening(account)) for account in owned])
+        await self._calendar_is_read.wait()
         await self.keeper.open()
         _log.info("ready", accounts=len(owned), partitions=len(self.keeper.positions()))
+
+    async def _read_calendar(self) -> None:
+        """Read the exchange calendar while the tables are recovered, not when the first decision needs it."""
+        await asyncio.to_thread(trading_window.next_session, clock.wall_now())
+        self._calendar_is_read.set()
 
     def _opening(self, account: str) -> Event:
         at, mode = self.now.stamp(None), self.settings.mode
