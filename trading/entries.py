@@ -98,7 +98,7 @@ def _remember(step: Step, *, key: str, recommendation: Recommendation) -> None:
     until = step.now + dt.timedelta(hours=step.portfolio.policy.dedupe_hours)
     if recommendation.expires_at is not None:
         until = max(until, recommendation.expires_at)
-    generated_at = recommendation.generated_at
+    generated_at = min(recommendation.generated_at, step.now)  # one from the future must not outdate all others
     seen = dedupe.remember(step.portfolio.seen, key=key, until=until, now=step.now, newest=generated_at)
     if dedupe.count(step.portfolio.seen) <= dedupe.MOST_IDS < dedupe.count(seen):
         body = f"More than {dedupe.MOST_IDS} recommendation ids are live; new ones are not acted on until some lapse."
