@@ -23,10 +23,10 @@ from agents.board import Board
 from agents.decide import decide
 from agents.follow import follow
 from agents.intake import intake
+from agents.openings import accounts_on, openings, pauses
 from agents.readiness import Readiness
 from streams.app import BUFFERED_CHANGES, EngineApp, ReadySensor, arrivals, create_app, declare_table, or_end_loudly
 from streams.app import sender as sender_of
-from streams.build import build
 from streams.in_order import Guard
 from streams.keeper import Keeper
 from streams.log import KafkaLog, Record
@@ -38,10 +38,6 @@ from tables.circuit import circuit
 from tables.facts import Facts
 from tables.levels import levels
 from trading import trading_window
-from trading.events import AccountOpened, Event, WorkerStarted
-from trading.inputs import Pause
-from trading.policy import TradingPolicy
-from trading.portfolio import NEVER
 
 WRONG_SETTINGS, PORT_IN_USE = 2, 4
 INTAKE = ("recommendations", "trend-summaries", "macro-events", "market-stress", "commands", "broker-events")
@@ -129,9 +125,7 @@ class Worker:
 
     def owned_accounts(self) -> list[str]:
         """Return the accounts whose inbox lies on a partition of this worker."""
-        held = self.guards["account-inbox"].positions
-        accounts, partitions = self.settings.accounts, self.settings.partitions
-        return [account for account in accounts if partition_for(account.encode(), partitions) in held]
+        return accounts_on(self.guards["account-inbox"].positions, self.settings)
 
     def _cursor_table(self, name: str) -> cursors.CursorTable:
         return self.market_cursors if TOPICS[name].partitions == 1 else self.cursors
@@ -154,13 +148,10 @@ class Worker:
 
     async def _lost(self, here: TopicPartition, wanted: int, possible: int) -> None:
         """Stop the entries of every account: the log does not have records that should have been applied."""
-        _log.error("records are gone from the log", at=str(here), wanted=wanted, possible=possible)
-        reason = f"records {wanted} to {possible} of {here.topic}/{here.partition} are gone"
-        pauses = [
-            Pause(command_id=f"lost:{here.topic}:{here.partition}:{wanted}", account_id=account, issued_by=reason)
-            for account in self.settings.accounts
-        ]
-        await deliver(self.send, map(to_inbox, pauses))
+        place = f"{here.topic}:{here.partition}"
+        _log.error("records are gone from the log", place=place, wanted=wanted, possible=possible)
+        stopping = pauses(self.settings, place=place, wanted=wanted, possible=possible)
+        await deliver(self.send, map(to_inbox, stopping))
 
     def _on_ready(self) -> None:
         self.app.producer.buffer.max_messages = BUFFERED_CHANGES
@@ -169,13 +160,9 @@ class Worker:
     async def _take_up(self) -> None:
         """Tell the accounts that this worker owns that it is there, then let the guards hand records over."""
         inbox = self.settings.topic("account-inbox")
-        held = {partition for topic, partition in self._assigned() if topic == inbox}
-        accounts, partitions = self.settings.accounts, self.settings.partitions
-        owned = [account for account in accounts if partition_for(account.encode(), partitions) in held]
-        for account in owned:
-            if account in self.rows and self.rows[account].now > NEVER:
-                self.now.see(self.rows[account].now)
-        await deliver(self.send, [to_inbox(self._opening(account)) for account in owned])
+        owned = accounts_on((partition for topic, partition in self._assigned() if topic == inbox), self.settings)
+        greetings = openings(owned, self.rows, now=self.now, settings=self.settings)
+        await deliver(self.send, map(to_inbox, greetings))
         await self._calendar_is_read.wait()
         await self.keeper.open()
         _log.info("ready", accounts=len(owned), partitions=len(self.keeper.positions()))
@@ -184,13 +171,6 @@ class Worker:
         """Read the exchange calendar while the tables are recovered, not when the first decision needs it."""
         await asyncio.to_thread(trading_window.next_session, clock.wall_now())
         self._calendar_is_read.set()
-
-    def _opening(self, account: str) -> Event:
-        at, mode = self.now.stamp(None), self.settings.mode
-        if account in self.rows:
-            return WorkerStarted(account_id=account, at=at, mode=mode, build=build())
-        policy = TradingPolicy(mode=mode)
-        return AccountOpened(account_id=account, at=at, policy=policy, mode=mode, build=build())
 
     async def _on_revoked(self, *_: Any, **__: Any) -> None:
         """Finish what was handed over and forget what another worker will know better."""
