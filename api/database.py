@@ -66,7 +66,11 @@ class Database:
             raise away("database", "STONKS_DATABASE_URL is not set")
         try:
             async with asyncio.timeout(seconds), self._pool.acquire() as connection:
-                return [dict(row) for row in await connection.fetch(sql, *arguments)]
+                try:
+                    return [dict(row) for row in await connection.fetch(sql, *arguments)]
+                except (asyncio.CancelledError, OSError):
+                    connection.terminate()  # or giving it back would wait for a server that does not answer
+                    raise
         except _AWAY as error:
             raise away("database", _UNAVAILABLE.format(type(error).__name__)) from error
 

@@ -1,6 +1,7 @@
 """The live state: one account state from the workers, and lags that are never smaller than the truth."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import functools
 from collections.abc import AsyncIterator
@@ -177,23 +178,51 @@ async def test_an_account_that_no_worker_has_loaded_is_a_503_problem(
     assert (answer.status_code, answer.json()["code"]) == (503, "account_unavailable")
 
 
-async def test_the_status_waits_for_no_postgresql(stack: Settings) -> None:
-    """A server that takes connections and says nothing: to wait for it would take two seconds each time."""
+class FrozenAtWill:
+    """A way to PostgreSQL that can be made to say nothing, with its connections left open."""
 
-    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
+    def __init__(self, url: str) -> None:
+        self._before, _, rest = url.rpartition("@")
+        self._address, _, self._name = rest.partition("/")
+        self.flows = asyncio.Event()
+        self.flows.set()
 
-    await produce(stack, "records", count=3)
-    async with await asyncio.start_server(mute, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        away = SecretStr(f"postgresql://user:password@127.0.0.1:{port}/stonks")
-        async with api_on(stack.model_copy(update={"database_url": away}), listening=True) as client:
-            began = asyncio.get_running_loop().time()
-            shown = [await status(client) for _ in range(10)]
-            took = asyncio.get_running_loop().time() - began
-    assert [each["projection_lag"] for each in shown] == [3] * 10
-    assert took < 4
+    async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while piece := await source.read(65536):
+            await self.flows.wait()
+            target.write(piece)
+        target.close()
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, _, port = self._address.partition(":")
+        there, back = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(self._carry(reader, back), self._carry(there, writer), return_exceptions=True)
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[SecretStr]:
+        """Give the database's address by this way."""
+        async with await asyncio.start_server(self._join, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            yield SecretStr(f"{self._before}@127.0.0.1:{port}/{self._name}")
+
+
+async def test_the_status_waits_for_no_postgresql(stack: Settings, migrated: str) -> None:
+    way = FrozenAtWill(migrated)
+    loop = asyncio.get_running_loop()
+    async with way.serving() as url, api_on(stack.model_copy(update={"database_url": url}), listening=True) as client:
+        assert (await status(client))["projection_lag"] == 0
+        await produce(stack, "records", count=3)
+        way.flows.clear()
+        for _ in range(10):
+            began = loop.time()
+            assert (await status(client))["projection_lag"] == 3
+            assert loop.time() - began < 1.5
+        began = loop.time()
+        answer = await client.get("/api/trading/orders")
+        assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
+        assert loop.time() - began < 7
+        way.flows.set()
+        assert (await client.get("/api/trading/orders")).status_code == 200
 
 
 async def test_the_policy_is_shown_flat_and_in_decimal_strings(api: httpx.AsyncClient) -> None:
