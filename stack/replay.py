@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from stack.checklist import Checklist
-from stack.data_dir import endpoints_path, locked
+from stack.data_dir import is_in_use, locked
 from stack.errors import Missing, StackError
 from stack.files import read_json_object
 from stack.foundations import given_kafka, own_kafka
@@ -243,7 +243,7 @@ async def _read(address: str, topic: str) -> AsyncIterator[ConsumerRecord[bytes,
 def _broker(chosen: Settings) -> Iterator[str]:
     """Yield the address of the brokers to read from; start those of a stopped stack for as long as that takes."""
     folder = chosen.data_dir.absolute()
-    if given_kafka(chosen) or endpoints_path(folder).exists():
+    if given_kafka(chosen) or is_in_use(folder):
         yield kafka_address(chosen)
         return
     if not (folder / "kafka" / "formatted").exists():
