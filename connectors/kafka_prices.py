@@ -8,8 +8,9 @@ import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
+from connectors.clients import consuming, quietly
 from connectors.ports import Quote
 from connectors.tick_tail import Placed, TickTail
 from streams.codec import parse
@@ -29,7 +30,7 @@ class KafkaPrices:
     def __init__(self, settings: Settings) -> None:
         self._name = settings.topic(_TOPIC.name)
         self._partitions = _TOPIC.partition_count(settings)
-        self._bootstrap = settings.kafka
+        self._settings = settings
         self._log = KafkaLog(settings.kafka)
         self._tails: dict[int, TickTail] = {}
         self._next: dict[int, int] = {}
@@ -38,28 +39,25 @@ class KafkaPrices:
     async def follow(self) -> None:
         """Read the tail of every partition, and go on until cancelled; raises aiokafka's `KafkaError`."""
         partitions = [TopicPartition(self._name, number) for number in range(self._partitions)]
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
-        )
-        await consumer.start()
         try:
-            consumer.assign(partitions)
-            starts, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
-            for partition in partitions:
-                begin = max(starts[partition], ends[partition] - _TAIL)
-                consumer.seek(partition, begin)
-                self._tails[partition.partition] = TickTail(self._reader(partition.partition), begin=begin)
-                await self._move(partition.partition, begin)
-            while True:
-                found = await consumer.getmany(timeout_ms=_WAIT_MS)
-                for partition, records in found.items():
-                    for record in records:
-                        if record.key is not None and record.value is not None:
-                            self._tails[partition.partition].add(record.offset, record.key, record.value)
-                    await self._move(partition.partition, records[-1].offset + 1)
+            async with consuming(self._settings) as consumer:
+                consumer.assign(partitions)
+                starts, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+                for partition in partitions:
+                    begin = max(starts[partition], ends[partition] - _TAIL)
+                    consumer.seek(partition, begin)
+                    self._tails[partition.partition] = TickTail(self._reader(partition.partition), begin=begin)
+                    await self._move(partition.partition, begin)
+                while True:
+                    found = await consumer.getmany(timeout_ms=_WAIT_MS)
+                    for partition, records in found.items():
+                        tail = self._tails[partition.partition]
+                        for record in records:
+                            if record.key is not None and record.value is not None:
+                                tail.add(record.offset, record.key, record.value)
+                        await self._move(partition.partition, records[-1].offset + 1)
         finally:
-            await consumer.stop()
-            await self._log.close()
+            await quietly(self._log.close)
 
     async def last(self, symbol: str, *, at: dt.datetime) -> Quote:
         """Return the symbol's tick with the greatest instant up to `at`; of two at one instant, the later in the log.

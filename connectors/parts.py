@@ -3,7 +3,6 @@
 Everything is built when it begins, so that one that begins anew begins clean.
 """
 
-import asyncio
 import datetime as dt
 from collections.abc import Mapping
 from decimal import Decimal
@@ -13,6 +12,7 @@ from connectors.journal import Journal
 from connectors.kafka_prices import KafkaPrices
 from connectors.simulated_book import Terms
 from connectors.simulated_broker import SimulatedBroker
+from connectors.supervision import together
 from connectors.trading import TradingConnector
 from streams.settings import Settings
 
@@ -49,9 +49,7 @@ class SimulatedTrading:
             for account_id in settings.accounts:
                 broker.open(account_id, cash=Decimal(settings.sim_cash))
             self._connector = TradingConnector(broker, journal, settings, check=self._check)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(prices.follow())
-                tasks.create_task(self._connector.run())
+            await together(prices.follow(), self._connector.run())
         finally:
             journal.close()
 

@@ -5,17 +5,17 @@ crash, or a database that is away, costs nothing but time: the next run begins w
 """
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from connectors import tables
 from connectors.checks import Check
+from connectors.clients import consuming, producing
 from connectors.projector import Projected, write
 from connectors.quarantine import Quarantine, recorded_at
 from connectors.rows import change_of
@@ -60,28 +60,21 @@ class Projection:
 
     async def run(self) -> None:
         """Project what comes; raises asyncpg's errors, OSError and aiokafka's `KafkaError`."""
-        async with contextlib.AsyncExitStack() as stack:
-            connection = await asyncpg.connect(
-                self._settings.database_url.get_secret_value(), timeout=10, command_timeout=_SECONDS_TO_ANSWER
-            )
-            stack.callback(connection.terminate)  # also when nobody answers any more
+        url = self._settings.database_url.get_secret_value()
+        connection = await asyncpg.connect(url, timeout=10, command_timeout=_SECONDS_TO_ANSWER)
+        try:
             await self._take_turns(connection)
-            producer = AIOKafkaProducer(bootstrap_servers=self._settings.kafka, acks="all")
-            await producer.start()
-            stack.push_async_callback(producer.stop)
-            consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._settings.kafka, enable_auto_commit=False, auto_offset_reset="earliest"
-            )
-            await consumer.start()
-            stack.push_async_callback(consumer.stop)
-            await self._assign(consumer, connection)
-            while True:
-                self._check.holds("projecting")
-                batch = await consumer.getmany(timeout_ms=_WAIT_MS, max_records=_BATCH)
-                if batch:
-                    await self._project(connection, batch, Quarantine(producer, self._settings))
-                else:
-                    await connection.fetchval("SELECT 1")  # so that a database that is away shows
+            async with producing(self._settings) as producer, consuming(self._settings) as consumer:
+                await self._assign(consumer, connection)
+                while True:
+                    self._check.holds("projecting")
+                    batch = await consumer.getmany(timeout_ms=_WAIT_MS, max_records=_BATCH)
+                    if batch:
+                        await self._project(connection, batch, Quarantine(producer, self._settings))
+                    else:
+                        await connection.fetchval("SELECT 1")  # so that a database that is away shows
+        finally:
+            connection.terminate()  # also when nobody answers any more
 
     async def _take_turns(self, connection: asyncpg.Connection) -> None:
         while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", PROJECTORS_LOCK):

@@ -9,7 +9,6 @@ import asyncio
 import datetime as dt
 import time
 from collections.abc import Iterable
-from contextlib import AsyncExitStack
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -17,6 +16,7 @@ from aiokafka.structs import ConsumerRecord
 from pydantic import ValidationError
 
 from connectors.checks import Check
+from connectors.clients import consuming, producing
 from connectors.journal import Journal, Unsent
 from connectors.ports import Broker
 from connectors.quarantine import Quarantine
@@ -55,15 +55,7 @@ class TradingConnector:
 
     async def run(self) -> None:
         """Send what an earlier run left, catch up, report every account, and trade; raises aiokafka's `KafkaError`."""
-        async with AsyncExitStack() as stack:
-            producer = AIOKafkaProducer(bootstrap_servers=self._settings.kafka, acks="all")
-            await producer.start()
-            stack.push_async_callback(producer.stop)
-            consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._settings.kafka, enable_auto_commit=False, auto_offset_reset="earliest"
-            )
-            await consumer.start()
-            stack.push_async_callback(consumer.stop)
+        async with producing(self._settings) as producer, consuming(self._settings) as consumer:
             ends = await self._assign(consumer)
             await self._send(producer)
             while any([await consumer.position(partition) < end for partition, end in ends.items()]):
@@ -182,8 +174,11 @@ class TradingConnector:
     async def _probe(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
         """Ask the broker something now and then: a consumer without a broker only looks idle."""
         if time.monotonic() - self._probed_at > SECONDS_BETWEEN_PROBES:
-            async with asyncio.timeout(SECONDS_BETWEEN_PROBES):
-                await consumer.end_offsets(partitions)
+            try:
+                async with asyncio.timeout(SECONDS_BETWEEN_PROBES):
+                    await consumer.end_offsets(partitions)
+            except TimeoutError as error:
+                raise ConnectionError(f"Kafka at {self._settings.kafka} does not answer") from error
             self._probed_at = time.monotonic()
 
     def _reached(self, partition: TopicPartition, next_offset: int) -> None:

@@ -1,0 +1,47 @@
+"""Kafka clients for as long as they are needed: plain ones, without groups, that neither commit nor skip."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from connectors.supervision import is_being_cancelled
+from streams.settings import Settings
+
+
+@contextlib.asynccontextmanager
+async def consuming(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
+    """Give a consumer; where its position is not in the log it goes on from the log's start."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka, enable_auto_commit=False, auto_offset_reset="earliest"
+    )
+    try:
+        await consumer.start()
+        yield consumer
+    finally:
+        await quietly(consumer.stop)
+
+
+@contextlib.asynccontextmanager
+async def producing(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
+    """Give a producer whose records are acknowledged by all replicas."""
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, acks="all")
+    try:
+        await producer.start()
+        yield producer
+    finally:
+        await quietly(producer.stop)
+
+
+async def quietly(stop: Callable[[], Awaitable[None]]) -> None:
+    """Stop a client of aiokafka, and take its own cancellations for what they are.
+
+    Without a broker `stop` lets the cancellation of its fetch task out. To everybody above it would look as if they
+    were cancelled themselves, and the error that made them stop would be lost.
+    """
+    try:
+        await stop()
+    except asyncio.CancelledError:
+        if is_being_cancelled():
+            raise
