@@ -25,7 +25,7 @@ def on_snapshot(step: Step, event: AccountSnapshot) -> None:
         _open(step, event)
         return
     for order in step.portfolio.orders:
-        if before is not None and order.off_book_at is not None and order.off_book_at <= before:
+        if before is not None and order.off_book_at is not None and order.off_book_at < before:
             _give_up(step, order)
     _round_cash(step, event)
     differences = _differences(step.portfolio, event)

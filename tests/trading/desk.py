@@ -287,7 +287,7 @@ class Desk:
                 self.mark(symbol, price, at=max(self.now, due - minutes(1)))
                 self.clock(max(self.now, due))
         position = self.row.position(symbol)
-        assert position is not None, self.last(Decision)
+        assert position is not None, self.reason
         return position
 
     def of(self, kind: type[T], effects: list[Effect] | None = None) -> list[T]:
