@@ -92,12 +92,8 @@ class Desk:
         self._names += 1
         return f"{prefix}-{self._names}"
 
-    def until(self, instant: dt.datetime | str) -> list[Effect]:
-        """Let time pass until an instant, a minute at a time at most as often as the clock would in two hours."""
-        target = at(instant) if isinstance(instant, str) else instant
-        return self.clock(target)
-
     def clock(self, instant: dt.datetime) -> list[Effect]:
+        """Let time pass until an instant in one jump."""
         return self.send(Clock(account_id=ACCOUNT, at=instant))
 
     def mark(self, symbol: str, price: Any, *, at: dt.datetime | None = None, **fields: Any) -> list[Effect]:
@@ -165,8 +161,9 @@ class Desk:
     ) -> list[Effect]:
         """Send the broker's account; without figures one that agrees with the row."""
         if positions is None:
-            held = {position.symbol: position.quantity for position in self.row.positions}
-            positions = held | {position.symbol: position.quantity for position in self.row.foreign}
+            positions = {}
+            for position in (*self.row.positions, *self.row.foreign):
+                positions[position.symbol] = positions.get(position.symbol, 0) + position.quantity
         cash = Decimal(str(self.row.cash if cash is None else cash))
         fields = {"event_id": self.name("event"), "account_id": ACCOUNT, "at": self.now} | fields
         body = fields | {
