@@ -9,12 +9,17 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from connectors.supervision import is_being_cancelled
 from streams.settings import Settings
 
+_PATIENCE_MS = 10_000  # a broker that takes longer is away
+
 
 @contextlib.asynccontextmanager
 async def consuming(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
     """Give a consumer; where its position is not in the log it goes on from the log's start."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka, enable_auto_commit=False, auto_offset_reset="earliest"
+        bootstrap_servers=settings.kafka,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        request_timeout_ms=_PATIENCE_MS,
     )
     try:
         await consumer.start()
@@ -26,7 +31,7 @@ async def consuming(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
 @contextlib.asynccontextmanager
 async def producing(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
     """Give a producer whose records are acknowledged by all replicas."""
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, acks="all")
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, acks="all", request_timeout_ms=_PATIENCE_MS)
     try:
         await producer.start()
         yield producer

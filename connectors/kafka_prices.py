@@ -6,7 +6,7 @@ in steps that double, as far as its beginning. A plain consumer without a group:
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 
 from aiokafka import TopicPartition
 
@@ -22,6 +22,8 @@ from trading.inputs import PriceTicks, Tick
 _TOPIC = TOPICS["price-ticks"]
 _TAIL = 2_000  # records of a partition that are read at the start
 _WAIT_MS = 500
+_SECONDS_TO_READ = 10.0  # to an end that the broker has named: longer, and it is away
+_END_OF_TIME = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
 
 
 class KafkaPrices:
@@ -34,6 +36,7 @@ class KafkaPrices:
         self._log = KafkaLog(settings.kafka)
         self._tails: dict[int, TickTail] = {}
         self._next: dict[int, int] = {}
+        self._before_the_tail: dict[str, Tick | None] = {}
         self._moved = asyncio.Condition()
 
     async def follow(self) -> None:
@@ -67,13 +70,29 @@ class KafkaPrices:
         partition = await self._read_to_the_end(symbol)
         tail = self._tails[partition.partition]
         best = _latest(tail.ticks(symbol), at=at)
-        begin, step = tail.begin(symbol), _TAIL
-        start = (await self._log.starts([partition]))[partition] if best is None else begin
-        while best is None and begin > start:
-            end, begin = begin, max(start, begin - step)
-            best = _latest([each async for each in self._read(symbol, partition, begin=begin, end=end)], at=at)
-            step *= 2
-        return Quote(None, begin) if best is None else Quote(best[1], best[0])
+        if best is not None:
+            return Quote(best[1], best[0])
+        return await self._look_back(symbol, partition, at=at)
+
+    async def newest(self, symbols: Iterable[str]) -> Mapping[str, Tick]:
+        """Return the newest tick of each symbol that ever had one; asks the broker once for all of them.
+
+        Raises aiokafka's `KafkaError` when the broker is away.
+        """
+        places = {symbol: self._place(symbol) for symbol in symbols}
+        await self._read_to_the_ends(set(places.values()))
+        found: dict[str, Tick] = {}
+        for symbol, partition in places.items():
+            best = _latest(self._tails[partition.partition].ticks(symbol), at=_END_OF_TIME)
+            if best is not None:
+                found[symbol] = best[1]
+                continue
+            if symbol not in self._before_the_tail:  # what lies before the tail does not change any more
+                quote = await self._look_back(symbol, partition, at=_END_OF_TIME)
+                self._before_the_tail[symbol] = quote.tick
+            if (tick := self._before_the_tail[symbol]) is not None:
+                found[symbol] = tick
+        return found
 
     async def since(self, symbol: str, *, offset: int) -> tuple[Sequence[Tick], int]:
         """Return the symbol's ticks at `offset` or after in the log's order, and the offset to continue from."""
@@ -85,13 +104,33 @@ class KafkaPrices:
         older = [each async for each in self._read(symbol, partition, begin=max(offset, start), end=begin)]
         return [tick for each in (*older, *newest) for tick in each.ticks], end
 
+    async def _look_back(self, symbol: str, partition: TopicPartition, *, at: dt.datetime) -> Quote:
+        """Search what lies before the tail, back to the log's start."""
+        start = (await self._log.starts([partition]))[partition]
+        begin, step = self._tails[partition.partition].begin(symbol), _TAIL
+        while begin > start:
+            end, begin = begin, max(start, begin - step)
+            best = _latest([each async for each in self._read(symbol, partition, begin=begin, end=end)], at=at)
+            if best is not None:
+                return Quote(best[1], best[0])
+            step *= 2
+        return Quote(None, begin)
+
+    def _place(self, symbol: str) -> TopicPartition:
+        return TopicPartition(self._name, partition_for(symbol.encode(), self._partitions))
+
     async def _read_to_the_end(self, symbol: str) -> TopicPartition:
         """Wait until the symbol's partition is read to the end that it has now."""
-        partition = TopicPartition(self._name, partition_for(symbol.encode(), self._partitions))
-        end = (await self._log.ends([partition]))[partition]
-        async with self._moved:
-            await self._moved.wait_for(lambda: self._next.get(partition.partition, -1) >= end)
+        partition = self._place(symbol)
+        await self._read_to_the_ends({partition})
         return partition
+
+    async def _read_to_the_ends(self, partitions: Collection[TopicPartition]) -> None:
+        ends = await self._log.ends(partitions) if partitions else {}
+        async with asyncio.timeout(_SECONDS_TO_READ), self._moved:
+            await self._moved.wait_for(
+                lambda: all(self._next.get(place.partition, -1) >= end for place, end in ends.items())
+            )
 
     async def _move(self, number: int, next_offset: int) -> None:
         async with self._moved:

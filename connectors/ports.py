@@ -1,7 +1,7 @@
 """What the connectors need of the world, as protocols: a broker, and a source of prices."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from trading.effects import Order, OrderCancel
@@ -38,6 +38,9 @@ class PriceSource(Protocol):
 
     async def last(self, symbol: str, *, at: dt.datetime) -> Quote:
         """Return the tick with the greatest `at` up to an instant, of all that lie in the log when this is called."""
+
+    async def newest(self, symbols: Iterable[str]) -> Mapping[str, Tick]:
+        """Return the newest tick of each symbol that ever had one."""
 
     async def since(self, symbol: str, *, offset: int) -> tuple[Sequence[Tick], int]:
         """Return the ticks that lie at `offset` or after in the log's order, and the offset to continue from."""

@@ -15,7 +15,6 @@ from connectors.simulated_events import rejected
 from trading.effects import Order, OrderCancel
 from trading.inputs import AccountSnapshot
 
-LATEST = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
 Now = Callable[[], dt.datetime | None]
 
 
@@ -28,6 +27,7 @@ class SimulatedBroker:
         self._terms = terms
         self._now = now
         self._looked_until: dict[str, int] = {}
+        self._waiting = {account_id for account_id in journal.accounts() if self._rests(account_id)}
 
     def open(self, account_id: str, *, cash: Decimal) -> bool:
         """Give an account its cash in dollars, once for ever; return whether this was the time."""
@@ -57,7 +57,7 @@ class SimulatedBroker:
     async def advance(self) -> Sequence[OrderEvent]:
         """Fill or end the resting orders that the ticks since the last call, or the clock, have reached."""
         events: list[OrderEvent] = []
-        for account_id in self._journal.accounts():
+        for account_id in sorted(self._waiting):
             book = self._book(account_id)
             for resting in book.resting if book else ():
                 events.extend(await self._advance(resting))
@@ -68,11 +68,8 @@ class SimulatedBroker:
         book = self._book(account_id)
         if book is None:
             raise LookupError(account_id)
-        marks: dict[str, Decimal] = {}
-        for holding in book.holdings:
-            quote = await self._prices.last(holding.symbol, at=LATEST)
-            if quote.tick is not None:
-                marks[holding.symbol] = quote.tick.price
+        ticks = await self._prices.newest(holding.symbol for holding in book.holdings)
+        marks = {symbol: tick.price for symbol, tick in ticks.items()}
         book = book.model_copy(update={"snapshots": book.snapshots + 1})
         self._save(book)
         return snapshot(book, marks, at=self._now())
@@ -102,5 +99,13 @@ class SimulatedBroker:
         saved = self._journal.book(account_id)
         return None if saved is None else Book.model_validate_json(saved)
 
+    def _rests(self, account_id: str) -> bool:
+        book = self._book(account_id)
+        return book is not None and bool(book.resting)
+
     def _save(self, book: Book) -> None:
+        if book.resting:
+            self._waiting.add(book.account_id)
+        else:
+            self._waiting.discard(book.account_id)
         self._journal.save_book(book.account_id, book.model_dump_json())

@@ -31,6 +31,7 @@ from trading.money import ZERO
 ORDERS, CANCELS = TOPICS["orders"], TOPICS["order-cancels"]
 SECONDS_BETWEEN_SNAPSHOTS = 60.0
 SECONDS_BETWEEN_PROBES = 3.0
+SECONDS_TO_READ_ORDERS = 10.0
 _WAIT_MS = 200
 _BATCH = 200
 
@@ -109,8 +110,9 @@ class TradingConnector:
         if any(record.topic != orders_name for record in records):
             orders = [partition for partition in consumer.assignment() if partition.topic == orders_name]
             ends = await consumer.end_offsets(orders)
-            while any([await consumer.position(partition) < end for partition, end in ends.items()]):
-                records += _flat(await consumer.getmany(*orders, timeout_ms=_WAIT_MS))
+            async with asyncio.timeout(SECONDS_TO_READ_ORDERS):
+                while any([await consumer.position(partition) < end for partition, end in ends.items()]):
+                    records += _flat(await consumer.getmany(*orders, timeout_ms=_WAIT_MS))
         return sorted(records, key=lambda record: record.topic != orders_name)
 
     async def _apply(self, record: ConsumerRecord, quarantine: Quarantine) -> None:

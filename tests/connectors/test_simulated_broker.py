@@ -2,7 +2,7 @@
 
 import datetime as dt
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -27,6 +27,9 @@ class GivenPrices:
         known = [(place, each) for place, each in enumerate(self.ticks) if each.at <= at]
         place, best = max(known, key=lambda each: (each[1].at, each[0]), default=(0, None))
         return Quote(best, place)
+
+    async def newest(self, symbols: Iterable[str]) -> Mapping[str, Tick]:
+        return {symbol: max(self.ticks, key=lambda each: each.at) for symbol in symbols if self.ticks}
 
     async def since(self, symbol: str, *, offset: int) -> tuple[Sequence[Tick], int]:
         return self.ticks[offset:], len(self.ticks)

@@ -97,26 +97,6 @@ async def snapshot_after_restart(running: Process, settings: Settings, topics: T
         return (await topics.until("broker-events", count=before + 1))[-1]
 
 
-async def test_an_order_looks_as_far_back_in_the_log_as_it_must(
-    kafka: str, topic_prefix: str, tmp_path: pathlib.Path
-) -> None:
-    """The price at the order's time lies far behind the tail that is read at the start, and behind what is kept."""
-    settings = settings_of(kafka, topic_prefix, tmp_path, partitions=1)
-    async with topics_of(settings) as topics:
-        await topics.send("price-ticks", *prices("50"))
-        later = [
-            topics.send("price-ticks", PriceTicks(symbol=symbol, price=Decimal(99), at=NOON + minutes(number)))
-            for number in range(1, 2600)
-            for symbol in ("AAPL", "KO")
-        ]
-        await asyncio.gather(*later)
-        with process(settings, STONKS_SIM_SLIPPAGE_BPS="0") as running:
-            running.until(is_ready)
-            await topics.send("orders", order(), order(number=2, created_at=NOON + minutes(20)))
-            events = await topics.until("broker-events", count=5)
-    assert [event.get("price") for event in events] == [None, None, "50.00", None, "99.00"]
-
-
 async def test_it_ends_on_sigterm_within_seconds_and_comes_back_after_a_kill(
     kafka: str, topic_prefix: str, tmp_path: pathlib.Path, database: str
 ) -> None:
