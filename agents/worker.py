@@ -7,7 +7,7 @@ for wrong settings, 4 for a port in use.
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,16 @@ from agents.follow import follow
 from agents.intake import intake
 from agents.openings import accounts_on, openings, pauses
 from agents.readiness import Readiness
-from streams.app import BUFFERED_CHANGES, EngineApp, ReadySensor, arrivals, create_app, declare_table, or_end_loudly
+from streams.app import (
+    BUFFERED_CHANGES,
+    EngineApp,
+    ReadySensor,
+    arrivals,
+    commit,
+    create_app,
+    declare_table,
+    or_end_loudly,
+)
 from streams.app import sender as sender_of
 from streams.in_order import Guard
 from streams.keeper import Keeper
@@ -72,7 +81,12 @@ class Worker:
         self._add_agents()
         self.log = KafkaLog(chosen.kafka)
         self.keeper = Keeper(
-            self.guards.values(), log=self.log, assigned=self._assigned, begin=self._begin, lost=self._lost
+            self.guards.values(),
+            log=self.log,
+            assigned=self._assigned,
+            begin=self._begin,
+            lost=self._lost,
+            commit=partial(commit, self.app) if not chosen.unsafe_no_guard else self._commit_nothing,
         )
         self.readiness = Readiness(
             keeper=self.keeper,
@@ -120,8 +134,11 @@ class Worker:
             arriving = arrivals(stream, guard)
             await or_end_loudly(follow(arriving, guard=guard, cursor=cursor, handle=handle, when_idle=when_idle))
 
-        source = self.app.topic(topic, key_type=bytes, value_type=bytes)
+        source = self.app.topic(topic, key_type=bytes, value_type=bytes, acks=self.settings.unsafe_no_guard)
         self.app.agent(source, name=name)(run)
+
+    async def _commit_nothing(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Leave the offsets to Faust, as the test without the guard wants it."""
 
     def owned_accounts(self) -> list[str]:
         """Return the accounts whose inbox lies on a partition of this worker."""

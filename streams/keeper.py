@@ -7,7 +7,7 @@ restart onto a backlog is where Faust loses records.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import structlog
 from aiokafka import TopicPartition
@@ -23,6 +23,7 @@ _UNSEEN_SECONDS = 8.0
 
 Begin = Callable[[TopicPartition], int | None]
 Lost = Callable[[TopicPartition, int, int], Awaitable[None]]
+Commit = Callable[[Mapping[TopicPartition, int]], Awaitable[None]]
 
 _log = structlog.get_logger(__name__)
 
@@ -32,7 +33,8 @@ class Keeper:
 
     `assigned` gives the partitions of this worker, `begin` the first offset of one that the tables do not cover (None:
     nothing is known of it). `lost` is awaited with a partition, where it should begin and where it can, when the log
-    does not have what should come next: it alerts the accounts and stops their entries.
+    does not have what should come next: it alerts the accounts and stops their entries. `commit` is told the positions
+    that have moved.
     """
 
     def __init__(
@@ -43,12 +45,14 @@ class Keeper:
         assigned: Callable[[], Iterable[TopicPartition]],
         begin: Begin,
         lost: Lost,
+        commit: Commit,
     ) -> None:
         self.guards = {guard.topic: guard for guard in guards}
         self._log = log
         self._assigned = assigned
         self._begin = begin
         self._lost = lost
+        self._commit = commit
         self._generation = 0
         self._seen: dict[TopicPartition, tuple[int, int]] = {}  # position and end at the last look
         self._stood_since: dict[TopicPartition, float] = {}
@@ -97,13 +101,19 @@ class Keeper:
             await asyncio.sleep(EVERY_SECONDS)
             try:
                 async with asyncio.timeout(_SECONDS_TO_ANSWER):
-                    await self.look()
+                    moved = await self.look()
             except (KafkaError, TimeoutError) as error:
                 self._stood_since.clear()  # without a broker nobody is stuck
                 _log.warning("the broker does not say where the log ends", error=repr(error))
+                continue
+            if moved and self.is_open:
+                await self._commit(moved)
 
-    async def look(self) -> None:
-        """Compare positions with the ends of the log and nudge every guard; raises aiokafka's `KafkaError`."""
+    async def look(self) -> dict[TopicPartition, int]:
+        """Compare positions with the ends of the log, nudge every guard, and return the positions that have moved.
+
+        Raises aiokafka's `KafkaError` without a broker.
+        """
         positions = self.positions()
         ends = await self._log.ends(positions)
         self._looked_at = time.monotonic()
@@ -111,7 +121,8 @@ class Keeper:
         for guard in self.guards.values():
             guard.nudge({here.partition: end for here, end in late.items() if here.topic == guard.topic})
         self._stood_since = {here: self._stood_since.get(here, time.monotonic()) for here in late}
-        self._seen = {here: (position, ends[here]) for here, position in positions.items()}
+        before, self._seen = self._seen, {here: (position, ends[here]) for here, position in positions.items()}
+        return {here: at for here, at in positions.items() if here not in before or before[here][0] != at}
 
     def positions(self) -> dict[TopicPartition, int]:
         """Return the live position of every partition that this worker holds."""

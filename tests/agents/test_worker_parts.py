@@ -94,7 +94,12 @@ class Ready:
         self.log = FakeLog(p0=range(3))
         self.guard = Guard(TOPIC, log=self.log)
         self.keeper = Keeper(
-            [self.guard], log=self.log, assigned=lambda: [TopicPartition(TOPIC, 0)], begin=lambda _: 3, lost=self.lose
+            [self.guard],
+            log=self.log,
+            assigned=lambda: [TopicPartition(TOPIC, 0)],
+            begin=lambda _: 3,
+            lost=self.refuse,
+            commit=self.refuse,
         )
         self.rows = {"paper": row()}
         self.wall = at(0)
@@ -106,8 +111,8 @@ class Ready:
             wall=lambda: self.wall,
         )
 
-    async def lose(self, *_: Any) -> None:
-        raise AssertionError("nothing is lost here")
+    async def refuse(self, *_: Any) -> None:
+        raise AssertionError("nothing is lost or committed here")
 
     def checks(self) -> dict[str, bool]:
         return {check["name"]: check["ok"] for check in self.readiness()["checks"]}

@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from stack.ports import free_port
 from streams.settings import Settings, environment
-from streams.topics import create_topics
+from streams.topics import ALL, create_topics
 
 ACCOUNTS = tuple(f"account{number}" for number in range(8))
 SYMBOLS = ("AAPL", "MSFT", "NVDA", "AMZN", "GOOGL", "META", "TSLA", "JPM", "XOM", "UNH", "SPY", "V")
@@ -90,7 +91,7 @@ class Engine:
         found: dict[str, Any] | None = json.loads(body) if status == 200 else None
         return found
 
-    async def when_applied(self, *, seconds: float = 60) -> float:
+    async def when_applied(self, *, seconds: float = 240) -> float:
         """Wait until the workers have applied all that is in their topics; return the seconds it took."""
         began = time.monotonic()
         names = set[str]()
@@ -130,6 +131,9 @@ class Engine:
         for worker_id in list(self.workers):
             self.workers[worker_id].send_signal(signal.SIGCONT)
             self.kill(worker_id)
+        admin = AdminClient({"bootstrap.servers": self.settings.kafka})
+        for answer in admin.delete_topics([self.settings.topic(topic.name) for topic in ALL]).values():
+            answer.result()  # many stacks share one small broker
 
 
 @contextlib.contextmanager

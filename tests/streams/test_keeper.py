@@ -1,7 +1,13 @@
 """The keeper: where the guards begin, what it calls late, and what it does when the log has lost records."""
 
-from aiokafka import TopicPartition
+import asyncio
+from collections.abc import Iterable, Mapping
 
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaConnectionError
+
+from streams import keeper
 from streams.in_order import Guard, Nudge
 from streams.keeper import Keeper
 from tests.streams.fake_log import TOPIC, FakeLog
@@ -14,6 +20,7 @@ class Setup:
         self.guard = Guard(TOPIC, log=log)
         self.nudges: list[Nudge] = []
         self.guard.attach(self.nudges.append)
+        self.committed: list[dict[TopicPartition, int]] = []
         self.lost: list[tuple[TopicPartition, int, int]] = []
         self.keeper = Keeper(
             [self.guard],
@@ -21,7 +28,11 @@ class Setup:
             assigned=lambda: [HERE, TopicPartition("other", 0)],
             begin=lambda _: begin,
             lost=self.remember,
+            commit=self.commit,
         )
+
+    async def commit(self, positions: Mapping[TopicPartition, int]) -> None:
+        self.committed.append(dict(positions))
 
     async def remember(self, here: TopicPartition, wanted: int, possible: int) -> None:
         self.lost.append((here, wanted, possible))
@@ -102,3 +113,46 @@ async def test_a_closed_keeper_holds_no_position() -> None:
     await setup.keeper.close()
     assert setup.keeper.positions() == {}
     assert not setup.keeper.is_open
+
+
+async def test_positions_that_have_moved_are_committed_for_faust(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "EVERY_SECONDS", 0.01)
+    setup = Setup(FakeLog(p0=range(9)), 4)
+    await setup.keeper.open()
+    running = asyncio.create_task(setup.keeper.run())
+    await asyncio.sleep(0.1)
+    assert setup.committed == [{HERE: 4}]
+    setup.guard._next[0] = 7
+    await asyncio.sleep(0.1)
+    assert setup.committed == [{HERE: 4}, {HERE: 7}]
+    await setup.keeper.close()
+    await asyncio.sleep(0.05)
+    assert len(setup.committed) == 2
+    running.cancel()
+
+
+async def test_a_broker_that_is_away_ends_nothing_and_nobody_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Away(FakeLog):
+        away = False
+
+        async def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+            if self.away:
+                raise KafkaConnectionError
+            return await super().ends(partitions)
+
+    monkeypatch.setattr(keeper, "EVERY_SECONDS", 0.01)
+    log = Away(p0=range(9))
+    setup = Setup(log, 4)
+    await setup.keeper.open()
+    running = asyncio.create_task(setup.keeper.run())
+    await asyncio.sleep(0.1)
+    assert setup.keeper.stuck(0) == [HERE]  # nobody handles its nudges
+    log.away = True
+    await asyncio.sleep(0.1)
+    assert setup.keeper.stuck(0) == []
+    monkeypatch.setattr(keeper, "_UNSEEN_SECONDS", 0.05)
+    assert not setup.keeper.sees_the_log
+    log.away = False
+    await asyncio.sleep(0.1)
+    assert setup.keeper.sees_the_log
+    running.cancel()
