@@ -31,9 +31,9 @@ async def read(client: httpx.AsyncClient, path: str, **params: Any) -> Any:
     return answer.json()
 
 
-@pytest.mark.parametrize("path", ["/decisions", "/positions", "/orders", "/trades", "/tax-lots", "/stops", "/alerts"])
-async def test_an_empty_list_has_no_items_and_no_next_page(api: httpx.AsyncClient, path: str) -> None:
-    assert await read(api, path) == {"items": [], "next_cursor": None}
+async def test_an_empty_list_has_no_items_and_no_next_page(api: httpx.AsyncClient) -> None:
+    for path in ("/decisions", "/positions", "/orders", "/trades", "/tax-lots", "/stops", "/alerts"):
+        assert await read(api, path) == {"items": [], "next_cursor": None}, path
 
 
 async def test_a_decision_is_shown_with_the_names_of_the_requirement(api: httpx.AsyncClient, migrated: str) -> None:
@@ -75,57 +75,50 @@ async def test_an_offset_whose_plus_was_not_escaped_is_understood(api: httpx.Asy
     assert answer.status_code == 200
 
 
-@pytest.mark.parametrize(
-    "params",
-    [
-        {"limit": "0"},
-        {"limit": "201"},
-        {"limit": "many"},
-        {"cursor": "nonsense"},
-        {"cursor": "AAAA"},
-        {"cursor": "WyJ4Il0"},
-        {"ticker": "aapl"},
-        {"ticker": ""},
-        {"decision": "maybe"},
-        {"from": "2026-03-02"},
-        {"from": "2026-03-02T17:00:00"},
-        {"to": "1772470800"},
-    ],
-)
-async def test_a_query_out_of_its_range_is_refused(api: httpx.AsyncClient, params: dict[str, str]) -> None:
-    answer = await api.get(f"{TRADING}/decisions", params=params)
-    assert answer.status_code == 422
-    assert answer.headers["content-type"] == "application/problem+json"
+OUT_OF_RANGE = [
+    {"limit": "0"},
+    {"limit": "201"},
+    {"limit": "many"},
+    {"cursor": "nonsense"},
+    {"cursor": "AAAA"},
+    {"cursor": "WyJ4Il0"},
+    {"ticker": "aapl"},
+    {"ticker": ""},
+    {"decision": "maybe"},
+    {"from": "2026-03-02"},
+    {"from": "2026-03-02T17:00:00"},
+    {"to": "1772470800"},
+]
 
 
-@pytest.mark.parametrize(
-    ("path", "table", "make", "name"),
-    [
-        ("/decisions", "trading_decisions", rows.decision, "decision_id"),
-        ("/orders", "orders", rows.order, "client_order_id"),
-        ("/trades", "trades", rows.trade, "trade_id"),
-        ("/tax-lots", "tax_lots", rows.lot, "lot_id"),
-        ("/stops", "position_stop_levels", rows.stop, "level_id"),
-        ("/reserve", "reserve_pool_ledger", rows.ledger_entry, "entry_id"),
-    ],
-)
-async def test_pages_give_every_row_once_newest_first_while_rows_arrive(
-    api: httpx.AsyncClient, migrated: str, *, path: str, table: str, make: Any, name: str
-) -> None:
-    await insert(migrated, table, *(make(number) for number in range(1, 8)))
-    seen: list[str] = []
-    cursor: dict[str, str] = {}
-    while True:
-        page = await read(api, path, limit=3, **cursor)
-        seen += [item[name] for item in page["items"]]
-        if page["next_cursor"] is None:
-            break
-        cursor = {"cursor": page["next_cursor"]}
-        if len(seen) == 3:
-            await insert(migrated, table, make(99))
-    expected = [make(number)[name] for number in range(7, 0, -1)]
-    assert seen == expected
-    assert (await read(api, path, limit=1))["items"][0][name] == make(99)[name]
+async def test_a_query_out_of_its_range_is_refused(api: httpx.AsyncClient) -> None:
+    for params in OUT_OF_RANGE:
+        answer = await api.get(f"{TRADING}/decisions", params=params)
+        assert answer.status_code == 422, params
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+LISTS: list[tuple[str, str, Any, str]] = [
+    ("/decisions", "trading_decisions", rows.decision, "decision_id"),
+    ("/orders", "orders", rows.order, "client_order_id"),
+    ("/trades", "trades", rows.trade, "trade_id"),
+    ("/tax-lots", "tax_lots", rows.lot, "lot_id"),
+    ("/stops", "position_stop_levels", rows.stop, "level_id"),
+    ("/reserve", "reserve_pool_ledger", rows.ledger_entry, "entry_id"),
+]
+
+
+async def test_pages_give_every_row_once_newest_first_while_rows_arrive(api: httpx.AsyncClient, migrated: str) -> None:
+    for path, table, make, name in LISTS:
+        await insert(migrated, table, *(make(number) for number in range(1, 8)))
+        page = await read(api, path, limit=3)
+        await insert(migrated, table, make(99))
+        seen = page["items"]
+        while page["next_cursor"] is not None:
+            page = await read(api, path, limit=3, cursor=page["next_cursor"])
+            seen += page["items"]
+        assert [item[name] for item in seen] == [make(number)[name] for number in range(7, 0, -1)], path
+        assert (await read(api, path, limit=1))["items"][0][name] == make(99)[name]
 
 
 async def test_rows_of_one_instant_keep_the_order_of_the_log_over_pages(api: httpx.AsyncClient, migrated: str) -> None:
@@ -185,11 +178,11 @@ async def test_a_decision_has_its_whole_chain(api: httpx.AsyncClient, migrated: 
     assert chain["wash_sales"] == [{"trade_id": "trade-0", "disallowed_loss": "1.10"}]
 
 
-@pytest.mark.parametrize("name", ["nothing", "%00", "a%2Fb", "'; DROP TABLE orders; --", "%FF"])
-async def test_a_decision_that_is_not_there_is_not_found_or_refused(api: httpx.AsyncClient, name: str) -> None:
-    answer = await api.get(f"{TRADING}/decisions/{name}")
-    assert answer.status_code in {404, 422}
-    assert answer.headers["content-type"] == "application/problem+json"
+async def test_a_decision_that_is_not_there_is_not_found_or_refused(api: httpx.AsyncClient) -> None:
+    for name in ("nothing", "%00", "a%2Fb", "'; DROP TABLE orders; --", "%FF"):
+        answer = await api.get(f"{TRADING}/decisions/{name}")
+        assert answer.status_code in {404, 422}, name
+        assert answer.headers["content-type"] == "application/problem+json"
 
 
 async def test_money_is_shown_digit_by_digit_as_it_is_stored(api: httpx.AsyncClient, migrated: str) -> None:
@@ -221,20 +214,10 @@ async def test_the_reserve_has_its_balance_and_its_ledger(api: httpx.AsyncClient
     assert [entry["seq"] for entry in second["items"]] == [1]
 
 
-@pytest.mark.parametrize(
-    ("path", "table", "make"),
-    [
-        ("/orders", "orders", rows.order),
-        ("/trades", "trades", rows.trade),
-        ("/tax-lots", "tax_lots", rows.lot),
-        ("/stops", "position_stop_levels", rows.stop),
-    ],
-)
-async def test_a_list_may_be_of_one_symbol(
-    api: httpx.AsyncClient, migrated: str, path: str, table: str, make: Any
-) -> None:
-    await insert(migrated, table, make(1), make(2, symbol="MSFT"))
-    assert [item["symbol"] for item in (await read(api, path, symbol="MSFT"))["items"]] == ["MSFT"]
+async def test_a_list_may_be_of_one_symbol(api: httpx.AsyncClient, migrated: str) -> None:
+    for path, table, make, _ in LISTS[1:5]:
+        await insert(migrated, table, make(1), make(2, symbol="MSFT"))
+        assert [item["symbol"] for item in (await read(api, path, symbol="MSFT"))["items"]] == ["MSFT"]
 
 
 async def test_a_cursor_far_out_of_range_is_refused(api: httpx.AsyncClient) -> None:
