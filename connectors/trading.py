@@ -55,10 +55,12 @@ class TradingConnector:
         self.positions: dict[str, dict[int, int]] = {}
 
     async def run(self) -> None:
-        """Send what an earlier run left, catch up, report every account, and trade; raises aiokafka's `KafkaError`."""
+        """Catch up, report every account, and trade; what an earlier run left unsent goes first.
+
+        Raises aiokafka's `KafkaError`, ConnectionError and TimeoutError when the broker is away.
+        """
         async with producing(self._settings) as producer, consuming(self._settings) as consumer:
             ends = await self._assign(consumer)
-            await self._send(producer)
             while any([await consumer.position(partition) < end for partition, end in ends.items()]):
                 await self._turn(consumer, producer)
             await self._report(producer)
