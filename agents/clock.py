@@ -79,4 +79,4 @@ class Ticker:
     def _is_due(self, row: Portfolio, now: dt.datetime) -> bool:
         interval = min(LONGEST, dt.timedelta(seconds=row.policy.polling_interval_seconds))
         last = self._last.get(row.account_id)
-        return last is None or now - last >= interval
+        return last is None or not last <= now < last + interval  # a wall clock may be set back

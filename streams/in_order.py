@@ -8,6 +8,7 @@ markers) are normal: having read past them is the proof.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -72,8 +73,9 @@ class Guard:
     def nudge(self, ends: Mapping[int, int]) -> None:
         """Let the guard read by itself what lies before `ends` and has not arrived; also wakes an idle consumer."""
         if self._nudge is not None and not self._nudged:
-            self._nudged = True
-            self._nudge(Nudge(dict(ends)))
+            with contextlib.suppress(asyncio.QueueFull):  # whoever has so much to do needs no nudge
+                self._nudge(Nudge(dict(ends)))
+                self._nudged = True
 
     async def in_order(self, arrivals: AsyncIterator[Record | Nudge]) -> AsyncIterator[Record | None]:
         """Give every record once, in order; None says that a nudge was followed and nothing else is waiting."""

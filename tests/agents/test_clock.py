@@ -60,6 +60,13 @@ def test_the_ticker_beats_once_a_polling_interval_and_at_least_once_a_minute() -
     assert beats == {"slow": [0, 60, 120], "fast": list(range(0, 121, 5))}
 
 
+def test_a_wall_clock_that_is_set_back_does_not_stop_the_ticker() -> None:
+    ticker, rows = Ticker(), {"paper": row("paper")}
+    assert len(ticker.due(rows, ["paper"], now=at(3600))) == 1
+    assert len(ticker.due(rows, ["paper"], now=at(0))) == 1
+    assert len(ticker.due(rows, ["paper"], now=at(59))) == 0
+
+
 def test_a_clock_record_carries_the_wall_clocks_instant() -> None:
     (clock,) = Ticker().due({"paper": row("paper")}, ["paper"], now=dt.datetime(2026, 3, 2, 15, tzinfo=dt.UTC))
     assert b'"at":"2026-03-02T15:00:00Z"' in (clock.value or b"")

@@ -136,6 +136,17 @@ async def test_a_nudge_waits_for_the_one_before_it() -> None:
     assert nudges == [Nudge({0: 1}), Nudge({0: 2})]
 
 
+async def test_a_nudge_that_finds_the_queue_full_is_left_out() -> None:
+    guard, queue = Guard(TOPIC, log=FakeLog(p0=range(3))), asyncio.Queue[Nudge](maxsize=1)
+    guard.attach(queue.put_nowait)
+    guard.open({0: 0})
+    queue.put_nowait(Nudge({}))
+    guard.nudge({0: 1})
+    queue.get_nowait()
+    guard.nudge({0: 2})
+    assert queue.get_nowait() == Nudge({0: 2})
+
+
 async def test_without_the_guard_a_hole_stays_a_hole() -> None:
     guard = Guard(TOPIC, log=FakeLog(p0=range(6)), enabled=False)
     guard.open({0: 0})
