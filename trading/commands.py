@@ -16,7 +16,7 @@ from trading.records import CommandResult, ConfigChange, TierChange
 from trading.step import Step
 
 LONGEST_ERROR = 500
-MOST_COMMANDS = 2_000  # ids that are kept, so that no flood of commands can swell the row
+MOST_COMMANDS = 1_000  # ids that are kept, so that no flood of commands can swell the row
 CONFIRM_WITHIN = dt.timedelta(minutes=5)
 SET_ELSEWHERE = {
     "mode": "is set by STONKS_MODE when the stack starts",
@@ -31,8 +31,8 @@ def on_command(step: Step, command: Command) -> None:
     key = "command " + command.command_id
     if dedupe.is_known(step.portfolio.commands, key=key):
         return
-    kept, _ = dedupe.lapse(step.portfolio.commands, now=step.now, floor=None)
-    seen = dedupe.remember(kept, key=key, until=step.now + dedupe.LONGEST, now=step.now, newest=step.now)
+    until = step.now + dedupe.LONGEST  # never dropped for their age: a repeat may come late
+    seen = dedupe.remember(step.portfolio.commands, key=key, until=until, now=step.now, newest=step.now)
     step.change(commands=dedupe.newest(seen, most=MOST_COMMANDS))
     handler = _HANDLERS.get(type(command))
     answer = handler(step, command) if handler is not None else refused("not_supported", command.kind)

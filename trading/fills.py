@@ -62,11 +62,11 @@ def on_cancelled(step: Step, event: OrderCancelled) -> None:
 def on_fill(step: Step, event: OrderFill) -> None:
     """Count a fill once: cash, lots, position and levels for a buy; cash, lots, trade and reserve for a sell."""
     order = step.portfolio.live_order(event.client_order_id)
+    quantity = event.cumulative_quantity - order.filled if order is not None else event.quantity
+    if quantity <= 0:
+        return
     if order is None or not _has_place(step, order):
         _not_ours(step, event)
-        return
-    quantity = event.cumulative_quantity - order.filled
-    if quantity <= 0:
         return
     done = event.cumulative_quantity >= order.goal
     if event.cumulative_quantity >= order.quantity:

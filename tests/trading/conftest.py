@@ -1,14 +1,20 @@
-"""How long the properties look: as long as an ordinary run may take, or, with `STONKS_SOAK=1`, a hundred times that."""
+"""How long the properties look: as long as an ordinary run may take, or, with `STONKS_SOAK=1`, a hundred times that.
+
+`STONKS_SOAK=first` stops at the first failure instead of looking for the smallest one.
+"""
 
 import os
 
 import exchange_calendars
-import hypothesis
 import pytest
+from hypothesis import Phase, settings
 
-hypothesis.settings.register_profile("ordinary", deadline=None, max_examples=60, stateful_step_count=60)
-hypothesis.settings.register_profile("soak", deadline=None, max_examples=6_000, stateful_step_count=200)
-hypothesis.settings.load_profile("soak" if os.environ.get("STONKS_SOAK") else "ordinary")
+settings.register_profile("ordinary", deadline=None, max_examples=60, stateful_step_count=50)
+settings.register_profile("1", deadline=None, max_examples=6_000, stateful_step_count=200)
+settings.register_profile(
+    "first", settings.get_profile("ordinary"), max_examples=300, phases=[Phase.explicit, Phase.generate]
+)
+settings.load_profile(os.environ.get("STONKS_SOAK", "ordinary"))
 
 
 @pytest.fixture(autouse=True, scope="session")

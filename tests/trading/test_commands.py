@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trading.desk import ACCOUNT, Desk, at, minutes
+from tests.trading.desk import ACCOUNT, Desk, at, days, minutes
 from trading.commands import MOST_COMMANDS, loosened
 from trading.events import EVENT
 from trading.policy import TradingPolicy
@@ -38,6 +38,14 @@ def test_a_repeated_command_id_does_nothing() -> None:
     before = desk.row
     assert desk.command("resume", command_id="c-1") is None
     assert desk.row == before.model_copy(update={"seq": desk.row.seq})
+
+
+def test_a_command_that_is_repeated_after_months_does_nothing() -> None:
+    desk = Desk()
+    desk.command("pause", command_id="c-1")
+    desk.clock(at("15:00") + days(90))
+    assert desk.command("resume", command_id="c-1") is None
+    assert desk.row.paused is True
 
 
 def test_a_flood_of_commands_does_not_swell_the_row() -> None:

@@ -96,6 +96,15 @@ def test_a_fill_before_its_acceptance_is_a_fill() -> None:
     assert desk.row.position("AAPL") is not None
 
 
+def test_a_repeated_fill_of_a_position_that_is_gone_changes_nothing() -> None:
+    desk = held()
+    sell(desk, "10")
+    before = desk.row
+    for order in desk.orders():
+        assert desk.fill(order, "10") == []
+    assert desk.row.model_copy(update={"seq": before.seq}) == before
+
+
 def test_a_fill_of_an_order_that_nobody_placed_is_told_and_changes_no_money() -> None:
     desk = held()
     before = desk.row.cash
