@@ -14,8 +14,8 @@ CREATE TABLE recommendations (
     thesis text,
     reference_price numeric
 );
-CREATE INDEX recommendations_newest ON recommendations (generated_at DESC, recommendation_id);
-CREATE INDEX recommendations_of_symbol ON recommendations (symbol, generated_at DESC);
+CREATE INDEX recommendations_newest ON recommendations (generated_at, recommendation_id);
+CREATE INDEX recommendations_of_symbol ON recommendations (symbol, generated_at);
 
 CREATE TABLE companies (
     symbol text PRIMARY KEY,
@@ -49,4 +49,4 @@ CREATE TABLE macro_events (
     estimated_duration_seconds bigint NOT NULL,
     sectors text[]
 );
-CREATE INDEX macro_events_newest ON macro_events (started_at DESC, event_id);
+CREATE INDEX macro_events_newest ON macro_events (started_at, event_id);

@@ -2,6 +2,7 @@
 -- Every row has its id (unique, so that projecting twice changes nothing), its account and `at`, the event time.
 -- `cause` is the offset in `account-inbox` of the event that made the row. Nothing refers to another table by a foreign
 -- key: the topics are projected independently of each other, in any order.
+-- Lists are read newest first: their indexes hold every column of the order, and are read backwards.
 
 -- R18.1
 
@@ -50,7 +51,7 @@ CREATE TABLE risk_tier_history (
     source text NOT NULL CHECK (source IN ('auto', 'operator', 'emergency')),
     metrics jsonb NOT NULL
 );
-CREATE INDEX risk_tier_history_newest ON risk_tier_history (account_id, at DESC, change_id);
+CREATE INDEX risk_tier_history_newest ON risk_tier_history (account_id, at, cause, change_id);
 
 CREATE TABLE circuit_breaker_events (
     event_id text PRIMARY KEY,
@@ -64,7 +65,7 @@ CREATE TABLE circuit_breaker_events (
     actual_value numeric,
     until timestamptz
 );
-CREATE INDEX circuit_breaker_events_newest ON circuit_breaker_events (account_id, at DESC, event_id);
+CREATE INDEX circuit_breaker_events_newest ON circuit_breaker_events (account_id, at, cause, event_id);
 
 CREATE TABLE trading_decisions (
     decision_id text PRIMARY KEY,
@@ -112,9 +113,9 @@ CREATE TABLE trading_decisions (
     UNIQUE (account_id, source_type, source_id),
     CHECK ((decision = 'skip') = (skip_reason IS NOT NULL))
 );
-CREATE INDEX trading_decisions_newest ON trading_decisions (account_id, decided_at DESC, decision_id);
-CREATE INDEX trading_decisions_of_symbol ON trading_decisions (account_id, symbol, decided_at DESC, decision_id);
-CREATE INDEX trading_decisions_of_kind ON trading_decisions (account_id, decision, decided_at DESC, decision_id);
+CREATE INDEX trading_decisions_newest ON trading_decisions (account_id, decided_at, cause, decision_id);
+CREATE INDEX trading_decisions_of_symbol ON trading_decisions (account_id, symbol, decided_at, cause, decision_id);
+CREATE INDEX trading_decisions_of_kind ON trading_decisions (account_id, decision, decided_at, cause, decision_id);
 
 CREATE TABLE position_stop_levels (
     level_id text PRIMARY KEY,
@@ -135,9 +136,9 @@ CREATE TABLE position_stop_levels (
         'opened', 'tranche', 'breakeven', 'event', 'earnings', 'heat', 're_evaluated', 'closed'
     ))
 );
-CREATE INDEX position_stop_levels_newest ON position_stop_levels (account_id, at DESC, level_id);
-CREATE INDEX position_stop_levels_of_position ON position_stop_levels (position_id, revision DESC);
-CREATE INDEX position_stop_levels_of_symbol ON position_stop_levels (account_id, symbol, at DESC, level_id);
+CREATE INDEX position_stop_levels_newest ON position_stop_levels (account_id, at, cause, revision, level_id);
+CREATE INDEX position_stop_levels_of_position ON position_stop_levels (position_id, revision);
+CREATE INDEX position_stop_levels_of_symbol ON position_stop_levels (account_id, symbol, at, cause, revision, level_id);
 
 CREATE TABLE portfolio_snapshots (
     account_id text NOT NULL,
@@ -169,7 +170,7 @@ CREATE TABLE backtest_runs (
     error text,
     finished_at timestamptz
 );
-CREATE INDEX backtest_runs_newest ON backtest_runs (account_id, at DESC, backtest_id);
+CREATE INDEX backtest_runs_newest ON backtest_runs (account_id, at, backtest_id);
 
 CREATE TABLE backtest_trades (
     backtest_id text NOT NULL,
@@ -209,8 +210,8 @@ CREATE TABLE tax_lots (
     disallowed_loss numeric NOT NULL,
     decision_id text NOT NULL
 );
-CREATE INDEX tax_lots_newest ON tax_lots (account_id, acquired_at DESC, lot_id);
-CREATE INDEX tax_lots_of_symbol ON tax_lots (account_id, symbol, acquired_at DESC, lot_id);
+CREATE INDEX tax_lots_newest ON tax_lots (account_id, acquired_at, lot_id);
+CREATE INDEX tax_lots_of_symbol ON tax_lots (account_id, symbol, acquired_at, lot_id);
 
 CREATE TABLE earnings_calendar (
     symbol text PRIMARY KEY,
@@ -262,8 +263,8 @@ CREATE TABLE orders (
     )),
     status_reason text
 );
-CREATE INDEX orders_newest ON orders (account_id, created_at DESC, client_order_id);
-CREATE INDEX orders_of_symbol ON orders (account_id, symbol, created_at DESC, client_order_id);
+CREATE INDEX orders_newest ON orders (account_id, created_at, client_order_id);
+CREATE INDEX orders_of_symbol ON orders (account_id, symbol, created_at, client_order_id);
 CREATE INDEX orders_of_decision ON orders (decision_id);
 
 -- Each change of an order's status, append only: `orders.status` is the newest of these and of the fills, whichever of
@@ -295,7 +296,7 @@ CREATE TABLE fills (
     fee numeric NOT NULL,
     cumulative_quantity numeric NOT NULL
 );
-CREATE INDEX fills_newest ON fills (account_id, at DESC, fill_id);
+CREATE INDEX fills_newest ON fills (account_id, at, fill_id);
 CREATE INDEX fills_of_order ON fills (client_order_id, cumulative_quantity);
 
 CREATE TABLE positions (
@@ -339,8 +340,8 @@ CREATE TABLE trades (
     recommendation_id text,
     is_micro boolean NOT NULL
 );
-CREATE INDEX trades_newest ON trades (account_id, closed_at DESC, trade_id);
-CREATE INDEX trades_of_symbol ON trades (account_id, symbol, closed_at DESC, trade_id);
+CREATE INDEX trades_newest ON trades (account_id, closed_at, trade_id);
+CREATE INDEX trades_of_symbol ON trades (account_id, symbol, closed_at, trade_id);
 
 CREATE TABLE config_audit (
     record_id text PRIMARY KEY,
@@ -353,7 +354,7 @@ CREATE TABLE config_audit (
     source text NOT NULL CHECK (source IN ('operator', 'auto', 'start')),
     issued_by text NOT NULL
 );
-CREATE INDEX config_audit_newest ON config_audit (account_id, at DESC, record_id);
+CREATE INDEX config_audit_newest ON config_audit (account_id, at, cause, record_id);
 
 CREATE TABLE portfolio_heat (
     record_id text PRIMARY KEY,
@@ -364,7 +365,7 @@ CREATE TABLE portfolio_heat (
     max_heat numeric NOT NULL,
     active_pool numeric NOT NULL
 );
-CREATE INDEX portfolio_heat_newest ON portfolio_heat (account_id, at DESC, record_id);
+CREATE INDEX portfolio_heat_newest ON portfolio_heat (account_id, at, cause, record_id);
 
 CREATE TABLE performance_metrics (
     record_id text PRIMARY KEY,
@@ -373,7 +374,7 @@ CREATE TABLE performance_metrics (
     cause bigint NOT NULL,
     metrics jsonb NOT NULL
 );
-CREATE INDEX performance_metrics_newest ON performance_metrics (account_id, at DESC, record_id);
+CREATE INDEX performance_metrics_newest ON performance_metrics (account_id, at, cause, record_id);
 
 CREATE TABLE alerts (
     record_id text PRIMARY KEY,
@@ -385,7 +386,7 @@ CREATE TABLE alerts (
     body text NOT NULL,
     symbol text
 );
-CREATE INDEX alerts_newest ON alerts (account_id, at DESC, record_id);
+CREATE INDEX alerts_newest ON alerts (account_id, at, cause, record_id);
 
 -- Records that have no table of their own: what became of a command, what a reconciliation found, why a rebalance sold,
 -- which loss a wash sale disallowed, what waits for the trading window.
@@ -401,7 +402,7 @@ CREATE TABLE account_records (
     decision_id text,
     record jsonb NOT NULL
 );
-CREATE INDEX account_records_newest ON account_records (account_id, kind, at DESC, record_id);
+CREATE INDEX account_records_newest ON account_records (account_id, kind, at, cause, record_id);
 CREATE INDEX account_records_of_decision ON account_records (decision_id) WHERE decision_id IS NOT NULL;
 
 CREATE TABLE notifications (
@@ -421,7 +422,7 @@ CREATE TABLE notifications (
     )),
     attempts integer NOT NULL DEFAULT 0
 );
-CREATE INDEX notifications_newest ON notifications (account_id, at DESC, notification_id);
+CREATE INDEX notifications_newest ON notifications (account_id, at, notification_id);
 
 CREATE TABLE notification_preferences (
     account_id text PRIMARY KEY,
