@@ -11,24 +11,12 @@ from api.database import Database
 from api.offsets import Offsets, PerPartition
 from api.problems import Problem
 from streams.settings import Settings
-from streams.topics import INPUTS
+from streams.topics import INPUTS, PROJECTED
 
 APPLIED: Final = (*(topic.name for topic in INPUTS), "account-inbox", "stop-levels")
 """The topics that the workers apply."""
 TRADED: Final = ("orders", "order-cancels")
 """The topics that our own trading connector applies."""
-PROJECTED: Final = (
-    "recommendations",
-    "companies",
-    "price-bars",
-    "macro-events",
-    "earnings-dates",
-    "decisions",
-    "orders",
-    "notifications",
-    "records",
-)
-"""The topics that PostgreSQL holds."""
 SECONDS_FOR_POSTGRES: Final = 0.25
 SECONDS_OF_REST: Final = 1.0
 

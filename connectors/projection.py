@@ -23,20 +23,7 @@ from connectors.steps import complete
 from streams.codec import Poison, parse
 from streams.crash import crash_point
 from streams.settings import Settings
-from streams.topics import TOPICS, Topic
-
-PROJECTED = (
-    "recommendations",
-    "companies",
-    "price-bars",
-    "macro-events",
-    "earnings-dates",
-    "decisions",
-    "orders",
-    "notifications",
-    "records",
-)
-"""The topics by their public names, under which `projection_offsets` counts them."""
+from streams.topics import PROJECTED, TOPICS, Topic
 
 PROJECTORS_LOCK = 0x5E1_0019  # one process at a time writes the projection of a database
 

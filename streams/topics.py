@@ -79,6 +79,18 @@ OUTPUTS: Final = (
     Topic("records", "account", records.RECORD, "out"),
     Topic("dead-letters", "topic", None, "out"),
 )
+PROJECTED: Final = (
+    "recommendations",
+    "companies",
+    "price-bars",
+    "macro-events",
+    "earnings-dates",
+    "decisions",
+    "orders",
+    "notifications",
+    "records",
+)
+"""The topics that PostgreSQL holds, by the names under which `projection_offsets` counts them."""
 TABLES: Final = {
     "positions": None,
     "circuit": None,

@@ -14,8 +14,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from api.lag import APPLIED, PROJECTED, TRADED
-from connectors import projection
+from api.lag import APPLIED, TRADED
 from streams.settings import Settings
 from streams.topics import TOPICS
 from tests.api.conftest import api_on
@@ -117,10 +116,6 @@ async def test_the_projection_lag_counts_what_postgresql_has_not(
     await connection.execute(f"INSERT INTO projection_offsets VALUES {offsets}")  # noqa: S608
     await connection.close()
     assert (await status(api))["projection_lag"] == 1
-
-
-def test_the_api_counts_the_topics_that_the_projection_projects() -> None:
-    assert sorted(PROJECTED) == sorted(projection.PROJECTED)
 
 
 async def test_as_of_is_the_latest_instant_of_the_row_and_the_workers(
