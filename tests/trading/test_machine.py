@@ -22,7 +22,7 @@ from trading.effects import Order, OrderCancel
 from trading.engine import react
 from trading.events import EVENT, Event
 from trading.portfolio import NEVER, Portfolio, row_bytes, row_hash
-from trading.trading_window import next_phase, next_session, session_at
+from trading.trading_window import is_window_open, next_phase, next_session, session_at
 
 D = Decimal
 SECTORS = {"AAPL": "technology", "AMD": "technology", "BAC": "financials", "JPM": "financials", "KO": "staples"}
@@ -133,7 +133,7 @@ class Days(RuleBasedStateMachine):
         self.now += dt.timedelta(seconds=seconds)
         self.send({"kind": "clock"})
 
-    @rule(phases=st.integers(1, 9), late=st.sampled_from([0, 1, 400]))
+    @rule(phases=st.integers(1, 6), late=st.sampled_from([0, 1, 400]))
     def wait_for_a_phase(self, phases: int, late: int) -> None:
         """Jump over openings and closings, nights and weekends."""
         for _ in range(phases):
@@ -171,13 +171,51 @@ class Days(RuleBasedStateMachine):
         }
         return self.send({"kind": "recommendation", "recommendation": recommendation | fields, "facts": facts})
 
-    @rule(symbol=SYMBOLS, confidence=cents("0.75", "1"))
-    def buy_and_fill(self, symbol: str, confidence: Decimal) -> None:
-        """Buy and have everything filled at once, so that short runs hold something too."""
+    @rule(symbol=SYMBOLS, confidence=cents("0.75", "1"), whole=st.booleans())
+    def buy_and_fill(self, symbol: str, confidence: Decimal, whole: bool) -> None:
+        """Go where entries are allowed, buy, and have all of it filled, so that short runs hold something too."""
+        self.carry_on()
         self.send_recommendation(symbol, action="buy", mode="paper_eligible", confidence=confidence)
+        self.fill_all()
+        while whole and (entry := self.portfolio.entry(symbol)) is not None and entry.unsent:
+            self.trade_along(minutes=5, drift=[0])
+            self.fill_all()
+
+    def fill_all(self) -> None:
         for ticket in self.broker.open:
             self.broker.fill(ticket, ticket.left, price=self.prices[ticket.order.symbol], fee=D(0))
         self.deliver_all()
+
+    @rule()
+    def carry_on(self) -> None:
+        """End what stops entries: a pause, a night, a difference with the broker, an old price."""
+        portfolio = self.portfolio
+        margin = portfolio.policy.window_margin_minutes
+        if not is_window_open(self.now, margin_minutes=margin):
+            while not is_window_open(self.now, margin_minutes=margin):
+                phase = next_phase(self.now, margin_minutes=margin)
+                assert phase is not None
+                self.now = phase.at
+            self.send({"kind": "clock"})
+        if portfolio.paused or portfolio.halted:
+            self.send({"kind": "resume", "command_id": self.name("command"), "issued_by": "operator"})
+        if not portfolio.policy.enabled:
+            self.configure(changes={"enabled": True}, confirmed=True)
+        if not portfolio.reconciled:
+            self.snapshot()
+            self.snapshot()
+        self.trade_along(minutes=0, drift=[0])
+
+    @rule(minutes=st.sampled_from([1, 5, 5, 10]), drift=st.lists(st.integers(-9, 9), min_size=1, max_size=5))
+    def trade_along(self, minutes: int, drift: list[int]) -> None:
+        """Let minutes pass in which every symbol that matters trades, a little up or down."""
+        self.now += dt.timedelta(minutes=minutes)
+        portfolio = self.portfolio
+        watched = portfolio.held_symbols | {waiting.recommendation.symbol for waiting in portfolio.queue}
+        for place, symbol in enumerate(sorted(watched)):
+            moved = self.prices[symbol] * (1000 + drift[place % len(drift)]) / 1000
+            self.mark(symbol, moved.quantize(D("0.01")), late=False)
+        self.send({"kind": "clock"})
 
     @precondition(lambda self: self.past)
     @rule(data=st.data())
@@ -201,17 +239,42 @@ class Days(RuleBasedStateMachine):
         self.mark(symbol, max(D("0.05"), price), late=late)
 
     @precondition(lambda self: self.portfolio.positions)
-    @rule(data=st.data(), where=st.sampled_from(["stop", "target", "loss", "half"]))
-    def move_to_a_level(self, data: st.DataObject, where: str) -> None:
+    @rule(data=st.data(), fills=st.booleans())
+    def hit_the_stop(self, data: st.DataObject, fills: bool) -> None:
+        position = data.draw(st.sampled_from(self.portfolio.positions))
+        self.move_to(position.symbol, position.stop_price, fills=fills)
+
+    @precondition(lambda self: self.portfolio.positions)
+    @rule(data=st.data(), fills=st.booleans())
+    def hit_the_target(self, data: st.DataObject, fills: bool) -> None:
+        position = data.draw(st.sampled_from(self.portfolio.positions))
+        self.move_to(position.symbol, position.target_price, fills=fills)
+
+    @precondition(lambda self: self.portfolio.positions)
+    @rule(data=st.data(), fills=st.booleans())
+    def crash(self, data: st.DataObject, fills: bool) -> None:
+        position = data.draw(st.sampled_from(self.portfolio.positions))
+        self.move_to(position.symbol, position.avg_entry_price * D("0.84"), fills=fills)
+
+    @precondition(lambda self: self.portfolio.positions)
+    @rule(data=st.data())
+    def pass_half_way_to_the_target(self, data: st.DataObject) -> None:
         position = data.draw(st.sampled_from(self.portfolio.positions))
         entry = position.avg_entry_price
-        levels = {
-            "stop": position.stop_price,
-            "target": position.target_price,
-            "loss": entry * D("0.84"),
-            "half": entry + (position.target_price - entry) * D("0.51"),
-        }
-        self.mark(position.symbol, max(D("0.01"), levels[where]).quantize(D("0.0001")), late=False)
+        self.move_to(position.symbol, entry + (position.target_price - entry) * D("0.51"), fills=False)
+
+    @precondition(lambda self: self.portfolio.positions)
+    @rule(data=st.data(), fills=st.booleans())
+    def recommend_to_sell(self, data: st.DataObject, fills: bool) -> None:
+        symbol = data.draw(st.sampled_from(self.portfolio.positions)).symbol
+        self.send_recommendation(symbol, action="sell", mode="paper_eligible", confidence="0.9")
+        if fills:
+            self.fill_all()
+
+    def move_to(self, symbol: str, price: Decimal, *, fills: bool) -> None:
+        self.mark(symbol, max(D("0.01"), price).quantize(D("0.0001")), late=False)
+        if fills:
+            self.fill_all()
 
     def mark(self, symbol: str, price: Decimal, *, late: bool) -> None:
         seen = self.now - dt.timedelta(seconds=90) if late else self.now
@@ -264,7 +327,6 @@ class Days(RuleBasedStateMachine):
         place = data.draw(st.integers(0, len(self.broker.mail) - 1))
         self.send(self.broker.mail.pop(place))
 
-    @precondition(lambda self: self.broker.mail)
     @rule()
     def deliver_all(self) -> None:
         while self.broker.mail:
@@ -273,7 +335,7 @@ class Days(RuleBasedStateMachine):
     @rule(moved=st.sampled_from([0, 0, 0, 0, -30, 50]))
     def snapshot(self, moved: int = 0) -> None:
         """Send the account as it is, after all that it contains; sometimes money was paid in or out."""
-        self.deliver_all_there_is()
+        self.deliver_all()
         self.broker.cash += moved
         for _ in range(3 if moved else 1):
             self.send(self.broker.account())
@@ -285,17 +347,11 @@ class Days(RuleBasedStateMachine):
             both = {symbol: ours.get(symbol, D(0)) + theirs.get(symbol, D(0)) for symbol in ours | theirs}
             assert both == {symbol: held for symbol, held in self.broker.shares.items() if held}
 
-    def deliver_all_there_is(self) -> None:
-        while self.broker.mail:
-            self.send(self.broker.mail.pop(0))
-
     @rule(
         command=st.sampled_from(
             [
                 {"kind": "pause"},
                 {"kind": "resume"},
-                {"kind": "resume"},
-                {"kind": "kill", "reason": "enough"},
                 {"kind": "set_risk_tier", "risk_tier": "conservative"},
                 {"kind": "set_risk_tier", "risk_tier": "moderate"},
                 {"kind": "set_risk_tier", "risk_tier": "aggressive"},
@@ -309,6 +365,16 @@ class Days(RuleBasedStateMachine):
     def command(self, command: dict[str, Any]) -> None:
         effects = self.send({"command_id": self.name("command"), "issued_by": "operator"} | command)
         assert len([effect for effect in effects if getattr(effect, "kind", "") == "command_result"]) == 1
+
+    @precondition(lambda self: self.portfolio.positions or self.portfolio.orders)
+    @rule(sure=st.integers(0, 5))
+    def kill(self, sure: int) -> None:
+        """Halt: everything is on its way out, or waits for the session."""
+        assume(sure == 0)
+        self.command({"kind": "kill", "reason": "enough"})
+        assert self.portfolio.halted
+        assert all(position.exit is not None for position in self.portfolio.positions)
+        assert all(order.cancel_sent for order in self.portfolio.orders if order.side == "buy")
 
     @rule(changes=st.sampled_from(CHANGES), confirmed=st.booleans())
     def configure(self, changes: dict[str, Any], confirmed: bool) -> None:
