@@ -18,6 +18,7 @@ pytestmark = pytest.mark.integration
 DAY = next(market.sessions())
 ACCOUNT = "paper"
 SECONDS = 1.0
+PARTS = ("agents.worker", "connectors", "api")
 
 
 def at(clock: str) -> str:
@@ -208,6 +209,9 @@ def poison_of(form: Form, *, home: int) -> Iterator[Poison]:
 
     for broken in (b"", b"\xff\xfe", b"{", b"not JSON", text.encode()[:-1], b"\x00\x01\x02", text.encode() + b"}"):
         yield raw(f"not JSON: {broken[:12]!r}", "unreadable", broken)
+    hostile = (b"[" * 100_000, b"\xef\xbb\xbf" + text.encode(), text.encode("utf-16"), b'{"x": ' + b"9" * 20_000 + b"}")
+    for broken in (*hostile, text.replace("{", '{"x": "\\ud800", ', 1).encode()):
+        yield raw(f"hostile: {broken[:12]!r}", "unreadable", broken)
     for other in (b"[]", b"1", b'"text"', b"null", b"true", f"[{text}]".encode()):
         yield raw(f"not an object: {other[:12]!r}", "unreadable", other)
     if not form.deletes:
@@ -317,9 +321,12 @@ MORE = {"commands": of_commands, "broker-events": of_broker_events, "price-ticks
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    """Give a stack whose account has no other visitors."""
+    """Give a stack whose account has no other visitors; whatever it was sent, none of its processes has ended."""
     with Stack(accounts=(ACCOUNT,)) as stack:
-        yield stack.start()
+        stack.start()
+        begun = [stack.child(part).pid for part in PARTS]
+        yield stack
+        assert [stack.child(part).pid for part in PARTS] == begun
 
 
 def good(form: Form, number: int) -> Json:
