@@ -11,7 +11,7 @@ import pytest
 from tests.integration import market
 from tests.integration.harness import Json, Stack
 
-ACCOUNTS = tuple(f"desk-{number:02d}" for number in range(1, 25))
+ACCOUNTS = tuple(f"desk-{number:02d}" for number in range(1, 41))
 
 
 @dataclasses.dataclass
@@ -111,7 +111,8 @@ def free_desks() -> Iterator[tuple[str, dt.date]]:
 @pytest.fixture
 def desk(shared_stack: Stack, free_desks: Iterator[tuple[str, dt.date]]) -> Iterator[Desk]:
     """Give a running account with 500 dollars, before the session of a new day."""
-    account, day = next(free_desks)
+    account, day = next(free_desks, (None, None))
+    assert account is not None, "more tests than accounts: add some to ACCOUNTS"
     desk = Desk(shared_stack, account, day, prefix=f"D{account[-2:]}")
     desk.command("resume", at=desk.at("09:00"))
     yield desk
