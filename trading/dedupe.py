@@ -5,8 +5,9 @@ import datetime as dt
 from trading import ids
 from trading.portfolio import SeenIds
 
-WIDTH = 16
-MOST_IDS = 20_000
+WIDTH = 10
+MOST_IDS = 20_000  # beyond these, new recommendations are not ready
+MOST_KEPT = 21_000  # beyond these, no id is added: a repeat is decided again, under the same decision id
 LONGEST = dt.timedelta(days=7)
 
 
@@ -44,6 +45,8 @@ def lapse(
 def newest(buckets: tuple[SeenIds, ...], *, most: int) -> tuple[SeenIds, ...]:
     """Return the buckets without the ids that lapse first, so that at most `most` are kept."""
     surplus = count(buckets) - most
+    if surplus <= 0:
+        return buckets
     kept: list[SeenIds] = []
     for bucket in sorted(buckets, key=lambda bucket: bucket.until):
         dropped = min(max(0, surplus), len(bucket.ids) // WIDTH)

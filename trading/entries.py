@@ -14,8 +14,8 @@ from trading.portfolio import Waiting
 from trading.records import Duplicate, Queued
 from trading.step import Step
 
-MOST_WAITING = 48
-KEPT_THESIS = 600
+MOST_WAITING = 32  # with their 90 closes each, so that the row stays small
+KEPT_THESIS = 200
 NEVER_BETTER: tuple[GateName, ...] = (
     "not_actionable",
     "expired",
@@ -103,7 +103,8 @@ def _remember(step: Step, *, key: str, recommendation: Recommendation) -> None:
     if dedupe.count(step.portfolio.seen) <= dedupe.MOST_IDS < dedupe.count(seen):
         body = f"More than {dedupe.MOST_IDS} recommendation ids are live; new ones are not acted on until some lapse."
         step.alert("Too many recommendations", body=body)
-    step.change(seen=seen)
+    if dedupe.count(seen) <= dedupe.MOST_KEPT:
+        step.change(seen=seen)
 
 
 def _note_newer(step: Step, recommendation: Recommendation) -> None:

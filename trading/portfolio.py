@@ -76,7 +76,7 @@ class Reading(Frozen):
 
 
 class SeenIds(Frozen):
-    """Ids that were seen and are kept until one hour: 16 hexadecimal digits each, one after another."""
+    """Ids that were seen and are kept until one hour: 10 characters each, one after another."""
 
     until: Instant
     newest: Instant

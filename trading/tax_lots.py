@@ -8,6 +8,7 @@ from trading.money import ZERO, settled
 from trading.portfolio import TaxLot
 
 KEPT_FOR = dt.timedelta(days=61)  # the wash-sale window, 30 days either side of a sale
+KEPT_CLOSED = 150  # at most; PostgreSQL keeps them all
 
 
 class Closed(NamedTuple):
@@ -39,5 +40,7 @@ def close_fifo(lots: tuple[TaxLot, ...], *, symbol: str, quantity: Decimal, at: 
 
 
 def forget_old(lots: tuple[TaxLot, ...], *, now: dt.datetime) -> tuple[TaxLot, ...]:
-    """Drop lots that closed more than 61 days ago; PostgreSQL keeps them."""
-    return tuple(lot for lot in lots if lot.closed_at is None or now - lot.closed_at <= KEPT_FOR)
+    """Drop lots that closed more than 61 days ago, and the oldest beyond `KEPT_CLOSED`, so that the row stays small."""
+    closed = [lot for lot in lots if lot.closed_at is not None and now - lot.closed_at <= KEPT_FOR]
+    kept = {lot.lot_id for lot in closed[-KEPT_CLOSED:]}
+    return tuple(lot for lot in lots if lot.closed_at is None or lot.lot_id in kept)

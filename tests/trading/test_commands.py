@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trading.desk import ACCOUNT, Desk, at, days, minutes
+from trading import dedupe
 from trading.commands import MOST_COMMANDS, loosened
 from trading.events import EVENT
 from trading.policy import TradingPolicy
@@ -54,7 +55,7 @@ def test_a_flood_of_commands_does_not_swell_the_row() -> None:
         desk.send(
             EVENT.validate_python({"kind": "pause", "command_id": f"{place}", "account_id": ACCOUNT, "issued_by": "x"})
         )
-    assert sum(len(bucket.ids) for bucket in desk.row.commands) == MOST_COMMANDS * 16
+    assert sum(len(bucket.ids) for bucket in desk.row.commands) == MOST_COMMANDS * dedupe.WIDTH
     desk.command("resume", command_id=f"{MOST_COMMANDS + 49}")
     assert desk.row.paused is True
 
