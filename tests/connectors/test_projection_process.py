@@ -121,6 +121,8 @@ async def test_at_every_commit_positions_are_what_the_lots_say(
     async with topics_of(settings) as topics:
         watcher = asyncio.create_task(look())
         with process(settings, STONKS_BROKER="external"):
+            await topics.send("records", lot(0, opened="40", left="31"), account_state(0, quantity="31"))
+            await rows_until(database, "positions", count=1)  # it runs
             for seq in range(1, 31):
                 left = str(31 - seq)
                 await topics.send("records", lot(seq, opened="40", left=left))
@@ -133,7 +135,7 @@ async def test_at_every_commit_positions_are_what_the_lots_say(
             await rows_until(database, "alerts", count=1)
         watcher.cancel()
     assert [pair for pair in seen if pair[0] != pair[1]] == []
-    assert len(set(seen)) > 5
+    assert len(set(seen)) > 3  # it was looked at in between
 
 
 async def test_the_projection_outlives_its_database_connection_and_the_broker_does_not_care(
