@@ -6,20 +6,13 @@ the first account snapshot.
 
 import datetime as dt
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from trading import breakers, dedupe, entries, exits, trading_window, tranches
-from trading.portfolio import NEVER, Schedule
+from trading.due import Due, last_beat
+from trading.portfolio import NEVER, Portfolio, Schedule
 from trading.records import HeatMeasured
 from trading.step import Step
-
-
-class Due(NamedTuple):
-    """Something to fire at an instant; `rank` orders what falls on the same one."""
-
-    at: dt.datetime
-    rank: int
-    fire: Callable[[Step], None]
+from trading.trading_window import Session
 
 
 def begin(step: Step) -> None:
@@ -45,23 +38,36 @@ def advance(step: Step, *, until: dt.datetime) -> None:
 
 
 def _due(step: Step, until: dt.datetime) -> Iterator[Due]:
-    portfolio = step.portfolio
-    schedule = portfolio.schedule
-    if schedule is None:
-        return
-    if schedule.phase_at is not None:
-        yield Due(schedule.phase_at, 0, _phase)
+    for source in _SOURCES:
+        yield from source(step.portfolio, until)
+
+
+def _phases_due(portfolio: Portfolio, until: dt.datetime) -> Iterator[Due]:
+    if portfolio.schedule is not None and portfolio.schedule.phase_at is not None:
+        yield Due(portfolio.schedule.phase_at, 0, _phase)
+
+
+def _breakers_due(portfolio: Portfolio, until: dt.datetime) -> Iterator[Due]:
     for breaker in portfolio.breakers:
         yield Due(breaker.until, 1, breakers.resume)
+
+
+def _queue_due(portfolio: Portfolio, until: dt.datetime) -> Iterator[Due]:
     for waiting in portfolio.queue:
         yield Due(entries.due_at(waiting), 2, _expire)
+
+
+def _tranches_due(portfolio: Portfolio, until: dt.datetime) -> Iterator[Due]:
     for entry in portfolio.entries:
-        tranche_at = tranches.next_tranche_at(step, entry)
+        tranche_at = tranches.next_tranche_at(portfolio, entry)
         if tranche_at is not None:
             yield Due(max(tranche_at, portfolio.now), 3, _continue)
-    if schedule.tick_at <= until:
+
+
+def _tick_due(portfolio: Portfolio, until: dt.datetime) -> Iterator[Due]:
+    if portfolio.schedule is not None and portfolio.schedule.tick_at <= until:
         interval = dt.timedelta(seconds=portfolio.policy.polling_interval_seconds)
-        yield Due(schedule.tick_at + (until - schedule.tick_at) // interval * interval, 4, _tick)
+        yield Due(last_beat(portfolio.schedule.tick_at, every=interval, until=until), 4, _tick)
 
 
 def _plan_phase(step: Step, *, after: dt.datetime) -> None:
@@ -81,15 +87,24 @@ def _phase(step: Step) -> None:
     step.change(schedule=schedule.model_copy(update={"phase_at": None}))
     _plan_phase(step, after=now)
     for phase in trading_window.phases_at(now, margin_minutes=schedule.margin_minutes):
-        if phase.name == "session_open":
-            for position in step.portfolio.positions:
-                exits.pursue(step, position.symbol)
-        elif phase.name == "window_open":
-            breakers.note_silence(step)
-            entries.release(step)
-        elif phase.name == "session_close":
-            step.change(day_base=step.portfolio.total_value)
-            step.keep_state()
+        for rule in _ON_PHASE.get(phase.name, ()):
+            rule(step, phase.session)
+
+
+def _pursue_exits(step: Step, session: Session) -> None:
+    for position in step.portfolio.positions:
+        exits.pursue(step, position.symbol)
+
+
+def _open_window(step: Step, session: Session) -> None:
+    breakers.note_silence(step)
+    entries.release(step)
+
+
+def _set_day_base(step: Step, session: Session) -> None:
+    """Let the next day's loss be measured from this close (decision 18)."""
+    step.change(day_base=step.portfolio.total_value)
+    step.keep_state()
 
 
 def _expire(step: Step) -> None:
@@ -102,7 +117,7 @@ def _expire(step: Step) -> None:
 
 def _continue(step: Step) -> None:
     for entry in step.portfolio.entries:
-        tranche_at = tranches.next_tranche_at(step, entry)
+        tranche_at = tranches.next_tranche_at(step.portfolio, entry)
         if tranche_at is not None and tranche_at <= step.now:
             tranches.continue_entry(step, entry)
             return
@@ -132,3 +147,20 @@ def _tick(step: Step) -> None:
         active_pool=portfolio.active_pool,
     )
     step.keep_state()
+
+
+_SOURCES: tuple[Callable[[Portfolio, dt.datetime], Iterator[Due]], ...] = (
+    _phases_due,
+    _breakers_due,
+    _queue_due,
+    _tranches_due,
+    _tick_due,
+)
+"""What may fall due, rule by rule: a function of the account and of the instant up to which things are fired."""
+
+_ON_PHASE: dict[str, tuple[Callable[[Step, Session], None], ...]] = {
+    "session_open": (_pursue_exits,),
+    "window_open": (_open_window,),
+    "session_close": (_set_day_base,),
+}
+"""What is done when the exchange's day goes into its next phase, in this order."""

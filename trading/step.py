@@ -38,6 +38,11 @@ class Step:
         """Replace fields of the portfolio; values are ours and already valid."""
         self.portfolio = self.portfolio.model_copy(update=updates)
 
+    def reschedule(self, **updates: Any) -> None:
+        """Replace instants of the schedule, once it has begun."""
+        if self.portfolio.schedule is not None:
+            self.change(schedule=self.portfolio.schedule.model_copy(update=updates))
+
     def emit(self, effect: Effect) -> None:
         """Ask the world for something."""
         self.effects.append(effect)

@@ -14,11 +14,11 @@ from trading.position_sizer import Sized
 from trading.step import Step
 
 
-def next_tranche_at(step: Step, entry: Entry) -> dt.datetime | None:
+def next_tranche_at(portfolio: Portfolio, entry: Entry) -> dt.datetime | None:
     """Return when the next tranche is due, None while none is left (decision 40)."""
     if entry.unsent <= 0:
         return None
-    minutes = step.portfolio.policy.gradual_entry_interval_minutes * entry.sent
+    minutes = portfolio.policy.gradual_entry_interval_minutes * entry.sent
     return entry.first_sent_at + dt.timedelta(minutes=minutes)
 
 
