@@ -7,8 +7,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from trading import dedupe, exits, fills, ids
-from trading.inputs import AdjustReserve, Command, Kill, Pause, ReleaseRiskTier, Resume, SetRiskTier, UpdateConfig
+from trading import dedupe, exits, fills, ids, prices
+from trading.events import EarningsChanged
+from trading.inputs import (
+    AdjustReserve,
+    Command,
+    FlagEarnings,
+    Kill,
+    Pause,
+    ReleaseRiskTier,
+    Resume,
+    SetRiskTier,
+    UpdateConfig,
+)
 from trading.money import to_cents
 from trading.policy import POLICY, RiskTier, TradingPolicy
 from trading.portfolio import Confirmation
@@ -20,7 +31,6 @@ MOST_COMMANDS = 1_000  # ids that are kept, so that no flood of commands can swe
 CONFIRM_WITHIN = dt.timedelta(minutes=5)
 SET_ELSEWHERE = {
     "mode": "is set by STONKS_MODE when the stack starts",
-    "micro_trading_enabled": "micro trading is not part of this build",
 }
 Answer = dict[str, Any]
 ACCEPTED: Answer = {"accepted": True}
@@ -101,6 +111,20 @@ def _adjust_reserve(step: Step, command: AdjustReserve) -> Answer:
     if command.amount > step.portfolio.spendable:
         return refused("invalid_field", f"amount: {step.portfolio.spendable:f} of cash is free")
     fills.move_reserve(step, command.amount, trigger="manual_adjustment", reason=command.reason)
+    return ACCEPTED
+
+
+def _flag_earnings(step: Step, command: FlagEarnings) -> Answer:
+    """Take a date entered by hand over at once (R10.1); `intake` sends it on to `earnings-dates` for everybody else."""
+    prices.on_earnings(
+        step,
+        EarningsChanged(
+            account_id=command.account_id,
+            symbol=command.symbol,
+            earnings_on=command.earnings_on,
+            session=command.session,
+        ),
+    )
     return ACCEPTED
 
 
@@ -209,5 +233,6 @@ _HANDLERS: dict[type[Any], Callable[[Step, Any], Answer]] = {
     SetRiskTier: _set_risk_tier,
     ReleaseRiskTier: _release_risk_tier,
     AdjustReserve: _adjust_reserve,
+    FlagEarnings: _flag_earnings,
     UpdateConfig: _update_config,
 }

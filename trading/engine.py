@@ -14,6 +14,7 @@ from trading import (
     entries,
     fills,
     levels,
+    micro_entries,
     prices,
     reconciliation,
     schedule,
@@ -91,6 +92,7 @@ def _settle(step: Step) -> None:
             for entry in step.portfolio.entries:
                 if entry.unsent > 0:
                     tranches.drop_tranches(step, entry, reason="trading is reducing")
+    micro_entries.leave_overdue(step)
     schedule.begin(step)
     levels.publish(step)
 
@@ -121,7 +123,7 @@ _HANDLERS: dict[Any, Callable[[Step, Any], None]] = {
     WorkerStarted: _worker_started,
     Clock: _nothing_but_time,
     RecommendationReceived: entries.on_recommendation,
-    TrendReceived: prices.on_trend,
+    TrendReceived: micro_entries.on_trend,
     MacroEventReceived: prices.on_macro_event,
     StressReceived: prices.on_stress,
     Mark: prices.on_mark,

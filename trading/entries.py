@@ -8,7 +8,7 @@ from trading.decisions import signal_decision
 from trading.effects import GateName
 from trading.events import RecommendationReceived
 from trading.gates import LIFETIME, Candidate, evaluate
-from trading.inputs import Recommendation
+from trading.inputs import Recommendation, TrendSummary
 from trading.market import CandidateFacts
 from trading.portfolio import Waiting
 from trading.records import Duplicate, Queued
@@ -37,32 +37,47 @@ def on_recommendation(step: Step, event: RecommendationReceived) -> None:
         step.record(Duplicate, source_type="recommendation", source_id=source_id, symbol=recommendation.symbol)
         return
     _remember(step, key=key, recommendation=recommendation)
-    _note_newer(step, recommendation)
-    candidate = _supersede(step, _from_facts(recommendation, event.facts))
+    candidate = _from_facts(recommendation, event.facts)
+    note_newer(step, candidate)
+    candidate = _supersede(step, candidate)
     if trading_window.is_window_open(step.now, margin_minutes=step.portfolio.policy.window_margin_minutes):
-        decide(step, candidate, recommendation=recommendation)
+        decide(step, candidate, signal=recommendation)
         return
     failed = {gate.name for gate in evaluate(step.portfolio, candidate).gates if gate.passed is False}
     if failed & set(NEVER_BETTER):
-        decide(step, candidate, recommendation=recommendation)
+        decide(step, candidate, signal=recommendation)
     else:
         _queue(step, recommendation, facts=event.facts)
 
 
-def decide(step: Step, candidate: Candidate, *, recommendation: Recommendation) -> None:
-    """Evaluate every gate, record the decision, and act on it."""
+def decide(step: Step, candidate: Candidate, *, signal: Recommendation | TrendSummary) -> bool:
+    """Evaluate every gate, record the decision, act on it, and tell whether it was to act."""
     evaluation = evaluate(step.portfolio, candidate)
-    decision_id = signal_decision(step, candidate, evaluation, recommendation=recommendation)
+    decision_id = signal_decision(step, candidate, evaluation, signal=signal)
     step.keep_state()
     if evaluation.skip_reason is not None:
-        return
+        return False
     if candidate.action == "sell":
         position = step.portfolio.position(candidate.symbol)
         if position is not None:
-            exits.want_by_signal(step, position, decision_id=decision_id)
+            exits.want_by_signal(step, position, source_type=candidate.source_type, decision_id=decision_id)
             exits.pursue(step, candidate.symbol)
+    else:
+        tranches.begin(step, candidate, evaluation, decision_id=decision_id)
+    return True
+
+
+def note_newer(step: Step, candidate: Candidate) -> None:
+    """Break off an entry that a newer signal of its symbol speaks against (R11.4); trends judge micro entries alone."""
+    entry = step.portfolio.entry(candidate.symbol)
+    if entry is None or entry.unsent <= 0 or candidate.generated_at <= entry.generated_at:
         return
-    tranches.begin(step, candidate, evaluation, decision_id=decision_id)
+    if candidate.is_micro and not entry.is_micro:
+        return
+    low = candidate.confidence < step.portfolio.tier.min_confidence
+    if low or candidate.action != "buy":
+        why = f"a newer {candidate.source_type}: {candidate.action}, confidence {candidate.confidence:f}"
+        step.put_entry(entry.model_copy(update={"deteriorated": why}))
 
 
 def release(step: Step) -> None:
@@ -85,7 +100,7 @@ def leave_queue(step: Step, waiting: Waiting, *, superseded_by: str | None = Non
     step.change(queue=tuple(known for known in step.portfolio.queue if known is not waiting))
     step.touched.add(waiting.recommendation.symbol)
     candidate = _from_waiting(waiting)._replace(superseded_by=superseded_by, window_missed=_missed(step, waiting))
-    decide(step, candidate, recommendation=waiting.recommendation)
+    decide(step, candidate, signal=waiting.recommendation)
 
 
 def due_at(waiting: Waiting) -> dt.datetime:
@@ -105,17 +120,6 @@ def _remember(step: Step, *, key: str, recommendation: Recommendation) -> None:
         step.alert("Too many recommendations", body=body)
     if dedupe.count(seen) <= dedupe.MOST_KEPT:
         step.change(seen=seen)
-
-
-def _note_newer(step: Step, recommendation: Recommendation) -> None:
-    """Break off an entry that a newer recommendation of its symbol speaks against (R11.4)."""
-    symbol = recommendation.symbol
-    entry = step.portfolio.entry(symbol)
-    if entry is not None and entry.unsent > 0 and recommendation.generated_at > entry.generated_at:
-        low = recommendation.confidence < step.portfolio.tier.min_confidence
-        if low or recommendation.action != "buy":
-            why = f"a newer recommendation: {recommendation.action}, confidence {recommendation.confidence:f}"
-            step.put_entry(entry.model_copy(update={"deteriorated": why}))
 
 
 def _supersede(step: Step, candidate: Candidate) -> Candidate:

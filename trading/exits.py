@@ -10,7 +10,7 @@ import datetime as dt
 from trading import ids, stop_loss, trading_window
 from trading.breakers import cool_down, count_stop
 from trading.decisions import exit_decision
-from trading.effects import Order, OrderCancel, Purpose
+from trading.effects import Order, OrderCancel, Purpose, SourceType
 from trading.portfolio import Exit, LiveOrder, Position
 from trading.step import Step
 from trading.trading_window import Session
@@ -43,11 +43,9 @@ def want(step: Step, position: Position, *, purpose: Purpose) -> None:
     step.keep_state()
 
 
-def want_by_signal(step: Step, position: Position, *, decision_id: str) -> None:
-    """Leave a position by a decision that already exists: that of a sell recommendation."""
-    wanted = Exit(
-        purpose="signal", wanted_at=step.now, is_firm=True, source_type="recommendation", decision_id=decision_id
-    )
+def want_by_signal(step: Step, position: Position, *, source_type: SourceType, decision_id: str) -> None:
+    """Leave a position by a decision that already exists: that of a sell recommendation or a bearish trend."""
+    wanted = Exit(purpose="signal", wanted_at=step.now, is_firm=True, source_type=source_type, decision_id=decision_id)
     step.put_position(position.model_copy(update={"exit": wanted}))
     step.keep_state()
 

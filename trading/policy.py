@@ -128,6 +128,7 @@ class TradingPolicy(Frozen):
 
     earnings_window_days: Annotated[int, Field(ge=1, le=60)] = _down(3)
     earnings_position_factor: Share = _up(Decimal("0.5"))
+    post_earnings_days: Annotated[int, Field(ge=0, le=60)] = _down(1)
     earnings_stop_factor: Pct = _up(Decimal("0.7"))
     earnings_action: Literal["hold", "close"] = "hold"
     event_stop_factor: Pct = _up(Decimal("0.5"))

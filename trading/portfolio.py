@@ -148,6 +148,12 @@ class Portfolio(Frozen):
 
     seen: tuple[SeenIds, ...] = ()
     seen_floor: Instant | None = None
+
+    micro_on: dt.date | None = None
+    micro_entries: int = 0
+    trends_seen: tuple[SeenIds, ...] = ()
+    trends_floor: Instant | None = None
+
     commands: tuple[SeenIds, ...] = ()
     confirmation: Confirmation | None = None
     last_decision_at: Instant | None = None

@@ -7,7 +7,7 @@ the first account snapshot.
 import datetime as dt
 from collections.abc import Callable, Iterator
 
-from trading import breakers, dedupe, entries, exits, trading_window, tranches
+from trading import breakers, dedupe, entries, exits, micro_entries, trading_window, tranches
 from trading.due import Due, last_beat
 from trading.portfolio import NEVER, Portfolio, Schedule
 from trading.records import HeatMeasured
@@ -136,6 +136,7 @@ def _tick(step: Step) -> None:
         seen_floor=floor,
         cooldowns=tuple((symbol, until) for symbol, until in portfolio.cooldowns if until > step.now),
     )
+    micro_entries.forget_trends(step)
     for position in step.portfolio.positions:
         exits.pursue(step, position.symbol)
     entries.release(step)
@@ -152,6 +153,7 @@ def _tick(step: Step) -> None:
 _SOURCES: tuple[Callable[[Portfolio, dt.datetime], Iterator[Due]], ...] = (
     _phases_due,
     _breakers_due,
+    micro_entries.timeouts_due,
     _queue_due,
     _tranches_due,
     _tick_due,

@@ -41,6 +41,7 @@ class Laws:
         self.ledger_seq = 0
         self.lots: dict[str, list[list[Fraction]]] = defaultdict(list)
         self.record_ids: set[str] = set()
+        self.micro_entries: dict[Any, int] = defaultdict(int)
 
     def check(self, before: Portfolio | None, event: Event, after: Portfolio, effects: tuple[Effect, ...]) -> None:
         """Fail when a step broke a law."""
@@ -54,6 +55,7 @@ class Laws:
             self.protecting(before, event, after, effects)
             self.configuring(before, after, effects)
             self.recalling(before, after, effects)
+            self.trading_short(before, event, after, effects)
 
     def records(self, after: Portfolio, effects: tuple[Effect, ...]) -> None:
         """Ids are new, the state comes last and is the row, money is text (35)."""
@@ -289,6 +291,35 @@ class Laws:
             now = after.entry(entry.symbol)
             if now is None or now.decision_id != entry.decision_id or now.unsent == 0:
                 self.ended_entries.add(entry.decision_id)
+
+    def trading_short(self, before: Portfolio, event: Event, after: Portfolio, effects: tuple[Effect, ...]) -> None:
+        """A trend is decided at once or was seen before (19); its trade is small, rare and brief (30)."""
+        decided = [each for each in effects if isinstance(each, Decision) and each.source_type == "trend"]
+        if event.kind == "trend":
+            repeats = [each for each in effects if kind_of(each) == "duplicate"]
+            assert len(decided) + len(repeats) == before.policy.micro_trading_enabled
+            assert all(each.source_id == event.trend.trend_id for each in decided)
+        else:
+            assert not decided
+        for decision in decided:
+            assert decision.recommendation_id is None
+            if decision.decision == "act" and decision.purpose == "entry":
+                assert decision.sizing is not None
+                assert decision.sizing.price is not None
+                value = decision.quantity * decision.sizing.price
+                assert value <= before.policy.micro_max_position_pct * decision.active_pool
+                on = pandas.Timestamp(decision.decided_at).tz_convert("America/New_York").date()
+                self.micro_entries[on] += 1
+                assert self.micro_entries[on] <= before.policy.micro_max_trades_per_day
+        hold = pandas.Timedelta(minutes=after.policy.micro_max_hold_minutes)
+        for position in after.positions:
+            assert position.is_micro == (self.decisions[position.decision_id].source_type == "trend")
+            if position.is_micro and position.opened_at + hold <= after.now:
+                assert position.exit is not None
+        sold = [each for each in effects if isinstance(each, Order) and each.purpose == "micro_timeout"]
+        for order in sold:
+            held = before.position(order.symbol)
+            assert held is None or held.is_micro
 
 
 def _crosses(position: Position, mark: Mark, before: Portfolio) -> bool:

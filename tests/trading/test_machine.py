@@ -43,6 +43,8 @@ POLICIES: tuple[dict[str, Any], ...] = (
     {"siphon_basis": "per_trade", "reserve_siphon_pct": "0.5", "window_margin_minutes": 0},
     {"ticker_cooldown_hours": 0, "gradual_entry_tranches": 1, "moderate": {"max_sector_pct": "0.08"}},
     {"moderate": {"max_portfolio_heat": "0.02"}, "position_loss_pct": "0.05"},
+    {"micro_trading_enabled": True, "micro_max_trades_per_day": 2},
+    {"micro_trading_enabled": True, "micro_max_position_pct": "0.10", "micro_max_hold_minutes": 20},
 )
 CHANGES: tuple[dict[str, Any], ...] = (
     {"max_open_positions": 3},
@@ -56,6 +58,9 @@ CHANGES: tuple[dict[str, Any], ...] = (
     {"window_margin_minutes": 30},
     {"daily_loss_pct": "2"},
     {"no_such_field": 1},
+    {"micro_trading_enabled": True},
+    {"micro_trading_enabled": False},
+    {"micro_max_hold_minutes": 10},
     {"tiers": {"moderate": {"stop_loss_atr_multiplier": "1.0"}}},
 )
 CASH = st.sampled_from(["500", "100000"])
@@ -155,10 +160,29 @@ class Days(RuleBasedStateMachine):
         expires = None if lives is None else (generated + dt.timedelta(seconds=lives)).isoformat()
         self.send_recommendation(symbol, generated_at=generated.isoformat(), expires_at=expires, **fields)
 
+    @rule(
+        symbol=SYMBOLS,
+        direction=st.sampled_from(["bullish", "bullish", "bullish", "bearish", "neutral"]),
+        confidence=confidences() | cents("0.55", "1"),
+        interval=st.sampled_from(["5m", "15m"]),
+        age=st.sampled_from([0, 0, 0, 540, 1200, 90_000]),
+        fills=st.booleans(),
+    )
+    def see_a_trend(self, symbol: str, age: int, fills: bool, **fields: Any) -> None:
+        seen = self.now - dt.timedelta(seconds=age)
+        trend = {"trend_id": self.name("trend"), "symbol": symbol, "at": seen.isoformat(), "window": "intraday"}
+        self.send({"kind": "trend", "trend": trend | fields, "facts": self.facts(symbol)})
+        if fills:
+            self.fill_all()
+
     def send_recommendation(self, symbol: str, **fields: Any) -> tuple[Any, ...]:
-        reports = self.earnings[symbol]
         recommendation = {"recommendation_id": self.name("rec"), "symbol": symbol, "generated_at": self.now.isoformat()}
-        facts = {
+        body = {"kind": "recommendation", "recommendation": recommendation | fields, "facts": self.facts(symbol)}
+        return self.send(body)
+
+    def facts(self, symbol: str) -> dict[str, Any]:
+        reports = self.earnings[symbol]
+        return {
             "known": True,
             "sector": SECTORS[symbol],
             "last_price": self.prices[symbol],
@@ -168,7 +192,6 @@ class Days(RuleBasedStateMachine):
             "earnings_on": reports[0] if reports else None,
             "earnings_session": reports[1] if reports else None,
         }
-        return self.send({"kind": "recommendation", "recommendation": recommendation | fields, "facts": facts})
 
     @rule(symbol=SYMBOLS, confidence=cents("0.75", "1"), whole=st.booleans())
     def buy_and_fill(self, symbol: str, confidence: Decimal, whole: bool) -> None:
@@ -222,6 +245,8 @@ class Days(RuleBasedStateMachine):
         """Bring a past recommendation, command, snapshot or broker's message once more: nothing may change."""
         known = ("recommendation", "pause", "resume", "set_risk_tier", "adjust_reserve", "update_config", "order_fill")
         repeats = [event for event in self.past if event.kind in known]
+        trends = [event for event in self.past if event.kind == "trend"]  # one that came while micro was off may return
+        repeats += [event for event in trends if ("trend", event.trend.trend_id) in self.laws.by_source]
         if not repeats:
             return
         event = data.draw(st.sampled_from(repeats)).model_copy(update={"at": None})
@@ -232,7 +257,9 @@ class Days(RuleBasedStateMachine):
         before = self.portfolio
         effects = self.fold(event)
         assert self.portfolio.model_copy(update={"seq": before.seq}) == before
-        assert [getattr(effect, "kind", "") for effect in effects] in ([], ["duplicate"])
+        is_off = event.kind == "trend" and not before.policy.micro_trading_enabled
+        is_signal = event.kind in ("recommendation", "trend") and not is_off
+        assert [getattr(effect, "kind", "") for effect in effects] == ["duplicate"] * is_signal
 
     @rule(symbol=SYMBOLS, moved=st.sampled_from([-120, -60, -30, -21, -5, 0, 5, 30, 60, 120]), late=st.booleans())
     def move_price(self, symbol: str, moved: int, late: bool) -> None:
