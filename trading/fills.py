@@ -6,14 +6,12 @@ A fill adds max(0, its cumulative quantity - what the row has), so that repeats 
 from decimal import Decimal
 from typing import Literal
 
-from trading import exits, ids, levels, reserve_pool, tax_lots, tranches
+from trading import exits, history, ids, levels, outcomes, reserve_pool, tax_lots, tranches
 from trading.inputs import OrderAccepted, OrderCancelled, OrderFill, OrderRejected, OrderUnknown
 from trading.money import ONE, ZERO, divided
 from trading.portfolio import Entry, LiveOrder, Position, TaxLot
 from trading.records import Fill, LedgerEntry, Trade
 from trading.step import Step
-
-ENDED = ("filled", "cancelled", "rejected")
 
 
 def on_accepted(step: Step, event: OrderAccepted) -> None:
@@ -33,7 +31,7 @@ def on_unknown(step: Step, event: OrderUnknown) -> None:
 def on_rejected(step: Step, event: OrderRejected) -> None:
     """Release what an order had reserved; a rejected exit stays wanted and goes out again on the next mark or tick."""
     order = step.portfolio.live_order(event.client_order_id)
-    if order is None or order.status in ENDED:
+    if order is None or order.status in outcomes.ENDED:
         return
     step.alert(
         f"Order rejected: {order.side} {order.symbol}",
@@ -49,7 +47,7 @@ def on_cancelled(step: Step, event: OrderCancelled) -> None:
     Its shares are not sold a second time, nor its entry forgotten, before those fills have come.
     """
     order = step.portfolio.live_order(event.client_order_id)
-    if order is None or order.status in ENDED:
+    if order is None or order.status in outcomes.ENDED:
         return
     counted = min(event.cumulative_quantity, order.quantity)
     if counted <= order.filled:
@@ -74,11 +72,13 @@ def on_fill(step: Step, event: OrderFill) -> None:
     elif done:
         status = "cancelled"
     else:
-        status = order.status if order.status in ENDED else "partially_filled"
+        status = order.status if order.status in outcomes.ENDED else "partially_filled"
     order = order.model_copy(
         update={"filled": event.cumulative_quantity, "fees": order.fees + event.fee, "status": status}
     )
     if order.side == "buy":
+        if order.filled == quantity:
+            step.change(history=history.with_bought(step.portfolio.history))
         _bought(step, order, quantity=quantity, price=event.price, fee=event.fee, fill_id=event.fill_id)
     else:
         order = _sold(step, order, quantity=quantity, price=event.price, fee=event.fee, fill_id=event.fill_id)
@@ -93,13 +93,14 @@ def on_fill(step: Step, event: OrderFill) -> None:
         fee=event.fee,
         cumulative_quantity=event.cumulative_quantity,
     )
-    step.put_order(order)
+    step.put_order(outcomes.count(step, order))
     _after_ending(step, order) if done else exits.judge(step, order.symbol)
 
 
 def close(step: Step, order: LiveOrder, *, status: Literal["cancelled", "rejected"], reason: str | None = None) -> None:
     """End an order that is not filled to its last share, and release what it had reserved."""
-    step.put_order(order.model_copy(update={"status": status}), reason=reason)
+    order = outcomes.count(step, order.model_copy(update={"status": status}))
+    step.put_order(order, reason=reason)
     _after_ending(step, order)
 
 
@@ -215,7 +216,8 @@ def _sold(step: Step, order: LiveOrder, *, quantity: Decimal, price: Decimal, fe
     if remaining.quantity == 0:
         levels.close(step, remaining)
         step.drop_entry(order.symbol)
-    order = order.model_copy(update={"proceeds": order.proceeds + quantity * price, "cost": order.cost + closed.cost})
+    booked = {"proceeds": order.proceeds + quantity * price, "cost": order.cost + closed.cost}
+    order = order.model_copy(update=booked | {"is_micro": position.is_micro})
     trade_id = _record_trade(step, order, position=position)
     _fill_reserve(
         step,
@@ -231,7 +233,7 @@ def _sold(step: Step, order: LiveOrder, *, quantity: Decimal, price: Decimal, fe
 def _record_trade(step: Step, order: LiveOrder, *, position: Position) -> str:
     """Record a closing order as it now stands; `order` counts the fill at hand."""
     trade_id = ids.of("trade", step.portfolio.account_id, order.client_order_id)
-    profit = order.proceeds - order.fees - order.cost
+    profit = order.profit
     quantity = order.filled - order.excess
     step.record(
         Trade,

@@ -113,7 +113,7 @@ class LiveOrder(Frozen):
     """An order and what is known of it; `hold` is the cash kept for a share of a buy that is not filled yet.
 
     Once the broker took its rest off the book it `fills_up_to` what the broker counts; until those fills have come it
-    stays live. `excess` counts sold shares that we never held.
+    stays live. `excess` counts sold shares that we never held; `is_counted` once its trade stands in the history.
     """
 
     client_order_id: str
@@ -137,6 +137,13 @@ class LiveOrder(Frozen):
     cost: Exact = ZERO
     fees: Exact = ZERO
     disallowed: Exact = ZERO
+    is_micro: bool = False
+    is_counted: bool = False
+
+    @property
+    def profit(self) -> Decimal:
+        """Return what a closing order has brought so far, net of fees, in dollars."""
+        return self.proceeds - self.fees - self.cost
 
     @property
     def remaining(self) -> Decimal:

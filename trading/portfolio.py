@@ -10,11 +10,13 @@ from decimal import Decimal
 from typing import Literal
 
 from trading.effects import Side
+from trading.history import History
 from trading.holdings import Entry, Exit, LiveOrder, Position, TaxLot
 from trading.inputs import AccountId, BrokerPosition, EarningsSession, Recommendation, TierName
 from trading.market import Closes
 from trading.money import ZERO, Exact, Frozen, Id, Instant, Symbol, total
 from trading.policy import RiskTier, TradingPolicy
+from trading.preferences import NotificationPreferences
 from trading.records import BreakerTrigger
 
 __all__ = [
@@ -29,8 +31,10 @@ __all__ = [
     "Reading",
     "Schedule",
     "SeenIds",
+    "Summary",
     "TaxLot",
     "Waiting",
+    "hash_of",
     "row_bytes",
     "row_hash",
     "tier_of",
@@ -98,6 +102,20 @@ class Schedule(Frozen):
     tick_at: Instant
     phase_at: Instant | None
     margin_minutes: int
+    metrics_at: Instant | None = None
+
+
+class Summary(Frozen):
+    """The figures of a session that has closed, until its summary is sent; money in dollars."""
+
+    session_on: dt.date
+    close_at: Instant
+    pnl: Exact
+    total_value: Exact
+    active_pool: Exact
+    reserve: Exact
+    bought: int
+    sold: int
 
 
 class Portfolio(Frozen):
@@ -145,6 +163,15 @@ class Portfolio(Frozen):
     declined_at: Instant | None = None
     under_minimum: bool = False
     day_base: Exact | None = None
+
+    history: History = History()
+    peak_value: Exact | None = None
+    max_drawdown: Exact = ZERO
+    in_emergency: bool = False
+    tier_changed_on: dt.date | None = None
+    tripped_on: dt.date | None = None
+    preferences: NotificationPreferences = NotificationPreferences()
+    summary: Summary | None = None
 
     seen: tuple[SeenIds, ...] = ()
     seen_floor: Instant | None = None
@@ -263,4 +290,9 @@ def row_bytes(portfolio: Portfolio) -> bytes:
 
 def row_hash(portfolio: Portfolio) -> str:
     """Return the SHA-256 of the row's canonical form, in hexadecimal."""
-    return hashlib.sha256(row_bytes(portfolio)).hexdigest()
+    return hash_of(row_bytes(portfolio))
+
+
+def hash_of(row: bytes) -> str:
+    """Return the hash of a row that is already in its canonical form."""
+    return hashlib.sha256(row).hexdigest()

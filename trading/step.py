@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from trading import ids
-from trading.effects import Effect, Notification
-from trading.portfolio import Entry, LiveOrder, Portfolio, Position, TaxLot, row_bytes, row_hash
+from trading.effects import Effect, EventType, Notification
+from trading.portfolio import Entry, LiveOrder, Portfolio, Position, TaxLot, hash_of, row_bytes
 from trading.records import AccountState, Alert, Lot, OrderStatus, Record
 
 Severity = Literal["info", "warning", "critical"]
@@ -66,8 +66,16 @@ class Step:
         """Close this step with the account's whole row on `records`."""
         self._is_stateful = True
 
-    def notify(self, event_type: Any, *, severity: Severity, subject: str, body: str) -> None:
-        """Emit a message for the operator."""
+    def notify(
+        self,
+        event_type: EventType,
+        *,
+        severity: Severity,
+        subject: str,
+        body: str,
+        channel: Literal["sms", "email"] | None = None,
+    ) -> None:
+        """Emit a message for the operator, on one channel alone where it is named."""
         self.emit(
             Notification(
                 notification_id=self.next_id("notification"),
@@ -77,6 +85,7 @@ class Step:
                 subject=subject,
                 body=body,
                 created_at=self.now,
+                channel=channel,
             )
         )
 
@@ -134,6 +143,6 @@ class Step:
         """Set the offset that was applied and return the step's outcome."""
         self.change(seq=self.seq)
         if self._is_stateful:
-            state = json.loads(row_bytes(self.portfolio))
-            self.record(AccountState, seq=self.seq, state=state, hash=row_hash(self.portfolio))
+            row = row_bytes(self.portfolio)  # once: it is the dearest part of a step
+            self.record(AccountState, seq=self.seq, state=json.loads(row), hash=hash_of(row))
         return self.portfolio, tuple(self.effects)
