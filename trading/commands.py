@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -75,7 +76,7 @@ def _kill(step: Step, command: Kill) -> Answer:
         if order.side == "buy" and not order.cancel_sent:
             exits.cancel(step, order, reason="kill")
     for position in step.portfolio.positions:
-        if position.exit is None or position.exit.revision == 0:
+        if position.exit is None or position.exit.revision == 0 or not position.is_leaving:
             exits.want(step, position, purpose="kill")
         exits.pursue(step, position.symbol)
     step.notify(
@@ -213,6 +214,8 @@ def loosened(before: TradingPolicy | RiskTier, after: TradingPolicy | RiskTier, 
             continue
         extra = field.json_schema_extra
         direction = extra.get("loosens") if isinstance(extra, dict) else None
+        if isinstance(extra, dict) and extra.get("zero_is_never"):
+            old, new = old or math.inf, new or math.inf
         if (direction == "up" and new > old) or (direction == "down" and new < old):
             found.append(path + name)
     return tuple(found)

@@ -6,7 +6,7 @@ A fill adds max(0, its cumulative quantity - what the row has), so that repeats 
 from decimal import Decimal
 from typing import Literal
 
-from trading import exits, history, ids, levels, outcomes, reserve_pool, tax_lots, tranches
+from trading import entries, exits, history, ids, levels, loss_sales, outcomes, reserve_pool, tax_lots, tranches
 from trading.inputs import OrderAccepted, OrderCancelled, OrderFill, OrderRejected, OrderUnknown
 from trading.money import ONE, ZERO, divided
 from trading.portfolio import Entry, LiveOrder, Position, TaxLot
@@ -94,7 +94,8 @@ def on_fill(step: Step, event: OrderFill) -> None:
         cumulative_quantity=event.cumulative_quantity,
     )
     step.put_order(outcomes.count(step, order))
-    _after_ending(step, order) if done else exits.judge(step, order.symbol)
+    late = order.side == "sell" and order.status in outcomes.ENDED
+    _after_ending(step, order) if done or late else exits.judge(step, order.symbol)
 
 
 def close(step: Step, order: LiveOrder, *, status: Literal["cancelled", "rejected"], reason: str | None = None) -> None:
@@ -120,8 +121,11 @@ def _not_ours(step: Step, event: OrderFill) -> None:
 
 
 def _after_ending(step: Step, order: LiveOrder) -> None:
-    """Go on once a buy has ended: its entry may be complete, and an exit may have waited for it."""
-    if order.side != "buy":
+    """Go on once an order has ended: an entry may be complete, a loss disallowed, and an exit may have waited."""
+    if order.side == "sell":
+        loss_sales.end(step, order)
+        exits.end_rebalance(step, order)
+        entries.decide_awaiting(step, order.client_order_id)
         return
     entry = step.portfolio.entry(order.symbol)
     if entry is not None and step.portfolio.position(order.symbol) is None and order.status != "filled":
@@ -151,6 +155,7 @@ def _bought(step: Step, order: LiveOrder, *, quantity: Decimal, price: Decimal, 
     )
     step.change(lots=(*tax_lots.forget_old(step.portfolio.lots, now=step.now), lot))
     step.record_lot(lot)
+    loss_sales.note_purchase(step, order.symbol)
     levels.set_from_entry(step, position, reason="opened" if held is None else "tranche")
     levels.raise_to_breakeven(step, order.symbol)
 
@@ -208,6 +213,7 @@ def _sold(step: Step, order: LiveOrder, *, quantity: Decimal, price: Decimal, fe
         buying_power=portfolio.buying_power + proceeds,
         realized_pnl=portfolio.realized_pnl + profit,
         realized_peak=max(portfolio.realized_peak, portfolio.realized_pnl + profit),
+        history=history.with_deferred(portfolio.history, closed.cost - closed.basis),
     )
     for lot in closed.changed:
         step.record_lot(lot)
@@ -216,28 +222,33 @@ def _sold(step: Step, order: LiveOrder, *, quantity: Decimal, price: Decimal, fe
     if remaining.quantity == 0:
         levels.close(step, remaining)
         step.drop_entry(order.symbol)
-    booked = {"proceeds": order.proceeds + quantity * price, "cost": order.cost + closed.cost}
-    order = order.model_copy(update=booked | {"is_micro": position.is_micro})
-    trade_id = _record_trade(step, order, position=position)
+    sums = {
+        "proceeds": order.proceeds + quantity * price,
+        "cost": order.cost + closed.cost,
+        "basis": order.basis + closed.basis,
+        "is_micro": position.is_micro,
+    }
+    order = order.model_copy(update=sums)
+    trade = _record_trade(step, order, position=position)
+    loss_sales.count(step, order, trade=trade, closed=closed, proceeds=proceeds)
     _fill_reserve(
         step,
         profit,
         realized_before=portfolio.realized_pnl,
         peak=portfolio.realized_peak,
-        trade_id=trade_id,
+        trade_id=trade.trade_id,
         fill_id=fill_id,
     )
     return order
 
 
-def _record_trade(step: Step, order: LiveOrder, *, position: Position) -> str:
+def _record_trade(step: Step, order: LiveOrder, *, position: Position) -> Trade:
     """Record a closing order as it now stands; `order` counts the fill at hand."""
-    trade_id = ids.of("trade", step.portfolio.account_id, order.client_order_id)
     profit = order.profit
     quantity = order.filled - order.excess
-    step.record(
+    return step.record(
         Trade,
-        trade_id=trade_id,
+        trade_id=ids.of("trade", step.portfolio.account_id, order.client_order_id),
         client_order_id=order.client_order_id,
         position_id=position.position_id,
         symbol=order.symbol,
@@ -248,14 +259,13 @@ def _record_trade(step: Step, order: LiveOrder, *, position: Position) -> str:
         closed_at=step.now,
         realized_pnl=profit,
         realized_pnl_pct=profit / order.cost if order.cost else ONE,
-        tax_adjusted_pnl=profit,
-        wash_sale=False,
-        disallowed_loss=ZERO,
+        tax_adjusted_pnl=order.proceeds - order.fees - order.basis + order.disallowed,
+        wash_sale=order.disallowed > 0,
+        disallowed_loss=order.disallowed,
         exit_purpose=order.purpose,
         recommendation_id=position.recommendation_id,
         is_micro=position.is_micro,
     )
-    return trade_id
 
 
 def _fill_reserve(

@@ -59,7 +59,8 @@ class History(Frozen):
     """An account's past in sums; dollars, returns as fractions.
 
     `growth` is the product of 1 + daily return over all sessions, `days` the trailing window. `won` and `lost` are sums
-    of profits and of losses, both positive; `bought` and `sold` count the running session's orders with fills.
+    of profits and of losses, both positive; `deferred` are the losses that wash sales have put off and that have not
+    come back yet; `bought` and `sold` count the running session's orders with fills.
     """
 
     sessions: int = 0
@@ -70,7 +71,7 @@ class History(Frozen):
     losses: int = 0
     won: Exact = ZERO
     lost: Exact = ZERO
-    disallowed: Exact = ZERO
+    deferred: Exact = ZERO
     days: Days = ()
     bought: int = 0
     sold: int = 0
@@ -101,9 +102,9 @@ def with_bought(history: History) -> History:
     return history.model_copy(update={"bought": history.bought + 1})
 
 
-def with_disallowed(history: History, loss: Decimal) -> History:
-    """Add a loss (>= 0 dollars) that a wash sale disallowed: the tax-adjusted figure counts it back (R12.4)."""
-    return history.model_copy(update={"disallowed": settled(history.disallowed + loss)})
+def with_deferred(history: History, dollars: Decimal) -> History:
+    """Add a loss that a wash sale put off, or (negative) one that came back with its replacement's sale (R12.4)."""
+    return history.model_copy(update={"deferred": settled(history.deferred + dollars)})
 
 
 def with_close(history: History, *, on: dt.date, pnl: Decimal, daily_return: Decimal | None) -> History:

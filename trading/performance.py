@@ -109,7 +109,7 @@ def metrics(portfolio: Portfolio, *, day: Day) -> dict[str, Any]:
         "max_drawdown": text(portfolio.max_drawdown),
         "current_drawdown": text(current_drawdown(portfolio)),
         "cumulative_return": text(day.growth - ONE),
-        "tax_adjusted_pnl": text(portfolio.realized_pnl + history.disallowed),
+        "tax_adjusted_pnl": text(portfolio.realized_pnl + history.deferred),
         "micro": _micro(history.micro, portfolio),
         "undefined": undefined,
     }

@@ -11,7 +11,7 @@ from typing import Literal
 
 from trading.effects import Side
 from trading.history import History
-from trading.holdings import Entry, Exit, LiveOrder, Position, TaxLot
+from trading.holdings import Entry, Exit, LiveOrder, Position, Sale, TaxLot
 from trading.inputs import AccountId, BrokerPosition, EarningsSession, Recommendation, TierName
 from trading.market import Closes
 from trading.money import ZERO, Exact, Frozen, Id, Instant, Symbol, total
@@ -29,6 +29,7 @@ __all__ = [
     "Portfolio",
     "Position",
     "Reading",
+    "Sale",
     "Schedule",
     "SeenIds",
     "Summary",
@@ -45,7 +46,10 @@ NEVER = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 class Waiting(Frozen):
-    """A recommendation that waits for the trading window, with its symbol's newest facts."""
+    """A recommendation that waits for the trading window, with its symbol's newest facts.
+
+    A candidate for a swap `awaits` the end of an order: the sell that is to free its place.
+    """
 
     recommendation: Recommendation
     queued_at: Instant
@@ -59,6 +63,7 @@ class Waiting(Frozen):
     earnings_on: dt.date | None
     earnings_session: EarningsSession | None
     earnings_reported_at: Instant | None
+    awaits: Id | None = None
 
 
 class Breaker(Frozen):
@@ -185,6 +190,10 @@ class Portfolio(Frozen):
     confirmation: Confirmation | None = None
     last_decision_at: Instant | None = None
     schedule: Schedule | None = None
+
+    sales: tuple[Sale, ...] = ()
+    rebalanced_on: dt.date | None = None
+    rebalance_on: dt.date | None = None
 
     @property
     def tier(self) -> RiskTier:

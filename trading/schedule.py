@@ -7,7 +7,18 @@ is due before the first account snapshot.
 import datetime as dt
 from collections.abc import Callable, Iterator
 
-from trading import breakers, closing, dedupe, entries, exits, micro_entries, notifications, trading_window, tranches
+from trading import (
+    breakers,
+    closing,
+    dedupe,
+    entries,
+    exits,
+    micro_entries,
+    notifications,
+    rebalancer,
+    trading_window,
+    tranches,
+)
 from trading.due import Due, last_beat
 from trading.portfolio import NEVER, Portfolio, Schedule
 from trading.records import HeatMeasured
@@ -160,7 +171,7 @@ _SOURCES: tuple[Callable[[Portfolio, dt.datetime], Iterator[Due]], ...] = (
 
 _ON_PHASE: dict[str, tuple[Callable[[Step, Session], None], ...]] = {
     "session_open": (_pursue_exits,),
-    "window_open": (_open_window,),
+    "window_open": (rebalancer.on_window_open, _open_window),
     "session_close": (closing.close_session,),
 }
 """What is done when the exchange's day goes into its next phase, in this order."""

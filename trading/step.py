@@ -7,7 +7,7 @@ came of it, so that to everybody else a step is a pure function.
 import datetime as dt
 import json
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from trading import ids
 from trading.effects import Effect, EventType, Notification
@@ -15,7 +15,8 @@ from trading.portfolio import Entry, LiveOrder, Portfolio, Position, TaxLot, has
 from trading.records import AccountState, Alert, Lot, OrderStatus, Record
 
 Severity = Literal["info", "warning", "critical"]
-KEPT_DONE = 50
+KEPT_DONE = 40
+RecordT = TypeVar("RecordT", bound=Record)
 
 
 class Step:
@@ -52,15 +53,17 @@ class Step:
         self._count += 1
         return ids.of(kind, self.portfolio.account_id, self.seq, self._count)
 
-    def record(self, kind: Callable[..., Record], **fields: Any) -> None:
-        """Emit a record of a kind, with its id, account, instant and cause."""
+    def record(self, kind: Callable[..., RecordT], **fields: Any) -> RecordT:
+        """Emit a record of a kind, with its id, account, instant and cause, and return it."""
         common = {
             "record_id": self.next_id("record"),
             "account_id": self.portfolio.account_id,
             "at": self.now,
             "cause": self.seq,
         }
-        self.emit(kind(**common, **fields))
+        record = kind(**common, **fields)
+        self.emit(record)
+        return record
 
     def keep_state(self) -> None:
         """Close this step with the account's whole row on `records`."""
@@ -97,7 +100,7 @@ class Step:
 
     def record_lot(self, lot: TaxLot) -> None:
         """Record a lot as it now stands."""
-        self.record(Lot, **{name: getattr(lot, name) for name in type(lot).model_fields})
+        self.record(Lot, **{name: getattr(lot, name) for name in type(lot).model_fields if name in Lot.model_fields})
 
     def put_position(self, position: Position) -> None:
         """Replace the position of a symbol, add it, or remove it when it holds nothing."""
