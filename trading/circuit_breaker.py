@@ -74,6 +74,7 @@ def trading_state(portfolio: Portfolio) -> TradingState:
         portfolio.paused
         or not portfolio.policy.enabled
         or not portfolio.reconciled
+        or portfolio.feed_silent_since is not None
         or bool(active(portfolio))
         or is_stressed(portfolio)
         or is_declining(portfolio)

@@ -14,9 +14,11 @@ from trading import (
     entries,
     fills,
     levels,
+    macro,
     prices,
     reconciliation,
     schedule,
+    stale_prices,
     tranches,
 )
 from trading.effects import Effect
@@ -85,6 +87,7 @@ def react(portfolio: Portfolio | None, event: Event, *, seq: int) -> Reaction:
 
 def _settle(step: Step) -> None:
     """Do what follows from the new figures, whichever event made them."""
+    stale_prices.listen(step)
     if step.portfolio.snapshot_at is not None:
         breakers.check(step)
         if circuit_breaker.trading_state(step.portfolio) != "active":
@@ -122,7 +125,7 @@ _HANDLERS: dict[Any, Callable[[Step, Any], None]] = {
     Clock: _nothing_but_time,
     RecommendationReceived: entries.on_recommendation,
     TrendReceived: prices.on_trend,
-    MacroEventReceived: prices.on_macro_event,
+    MacroEventReceived: macro.on_event,
     StressReceived: prices.on_stress,
     Mark: prices.on_mark,
     BarClosed: prices.on_bar,

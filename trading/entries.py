@@ -3,7 +3,7 @@
 import datetime as dt
 from decimal import Decimal
 
-from trading import dedupe, exits, trading_window, tranches
+from trading import dedupe, exits, stop_check, trading_window, tranches
 from trading.decisions import signal_decision
 from trading.effects import GateName
 from trading.events import RecommendationReceived
@@ -38,6 +38,7 @@ def on_recommendation(step: Step, event: RecommendationReceived) -> None:
         return
     _remember(step, key=key, recommendation=recommendation)
     _note_newer(step, recommendation)
+    stop_check.on_signal(step, recommendation)
     candidate = _supersede(step, _from_facts(recommendation, event.facts))
     if trading_window.is_window_open(step.now, margin_minutes=step.portfolio.policy.window_margin_minutes):
         decide(step, candidate, recommendation=recommendation)

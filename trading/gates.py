@@ -124,6 +124,11 @@ class _View:
         )
 
 
+def is_eligible(mode: str, portfolio: Portfolio) -> bool:
+    """Tell whether a signal of a mode may be acted on in the account's mode."""
+    return mode in _eligible_modes(portfolio)
+
+
 def evaluate(portfolio: Portfolio, candidate: Candidate) -> Evaluation:
     """Evaluate every gate for a signal at the account's now."""
     view = _View(portfolio, candidate)
@@ -147,9 +152,12 @@ def _text(value: object) -> str:
     return "none" if value is None else str(value)
 
 
+def _eligible_modes(portfolio: Portfolio) -> tuple[str, ...]:
+    return ("paper_eligible", "live_eligible") if portfolio.mode == "paper" else ("live_eligible",)
+
+
 def _not_actionable(view: _View) -> Result:
-    modes = ("paper_eligible", "live_eligible") if view.portfolio.mode == "paper" else ("live_eligible",)
-    candidate = view.candidate
+    candidate, modes = view.candidate, _eligible_modes(view.portfolio)
     fits = candidate.action in ("buy", "sell") and candidate.mode in modes
     return fits, f"{candidate.action} {candidate.mode}", "buy or sell, " + " or ".join(modes), None
 
@@ -180,6 +188,8 @@ def _not_ready(view: _View) -> Result:
     if view.is_buy:
         if portfolio.snapshot_at is not None and not portfolio.reconciled:
             missing.append("not reconciled with the broker")
+        if portfolio.feed_silent_since is not None:
+            missing.append("no price of any holding comes in")
         if view.candidate.known and view.candidate.atr is None:
             missing.append("ATR needs 15 daily bars")
         if dedupe.count(portfolio.seen) > dedupe.MOST_IDS:

@@ -24,6 +24,7 @@ __all__ = [
     "Entry",
     "Exit",
     "LiveOrder",
+    "MacroWatch",
     "Portfolio",
     "Position",
     "Reading",
@@ -83,6 +84,15 @@ class SeenIds(Frozen):
     ids: str
 
 
+class MacroWatch(Frozen):
+    """A macro event that tightens stops from `started_at` to `ends_at`; `begun` once they were tightened for it."""
+
+    event_id: Id
+    started_at: Instant
+    ends_at: Instant
+    begun: bool
+
+
 class Confirmation(Frozen):
     """A loosening that waits for its second request."""
 
@@ -98,6 +108,7 @@ class Schedule(Frozen):
     tick_at: Instant
     phase_at: Instant | None
     margin_minutes: int
+    stops_checked_at: Instant | None = None
 
 
 class Portfolio(Frozen):
@@ -145,6 +156,12 @@ class Portfolio(Frozen):
     declined_at: Instant | None = None
     under_minimum: bool = False
     day_base: Exact | None = None
+
+    macro_events: tuple[MacroWatch, ...] = ()
+    macro_seen: tuple[SeenIds, ...] = ()
+    feed_silent_since: Instant | None = None
+    feed_back_at: Instant | None = None
+    canary_at: Instant | None = None
 
     seen: tuple[SeenIds, ...] = ()
     seen_floor: Instant | None = None
