@@ -52,6 +52,11 @@ def is_declining(portfolio: Portfolio) -> bool:
     """Tell whether a broad decline holds, or held less than `broad_decline_minutes` ago (decision 21)."""
     if portfolio.declining or declining_share(portfolio) > portfolio.policy.broad_decline_share:
         return True
+    return declined_lately(portfolio)
+
+
+def declined_lately(portfolio: Portfolio) -> bool:
+    """Tell whether a broad decline that is over has not cleared yet."""
     over = portfolio.declined_at
     return over is not None and portfolio.now - over < dt.timedelta(minutes=portfolio.policy.broad_decline_minutes)
 
