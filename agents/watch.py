@@ -43,7 +43,9 @@ async def on_ticks(
     if fresh.prices:
         after = market.with_ticks(known, fresh.outline())
         facts.put(ticks.symbol, after)
-        outgoing += _stamped(board.look(fresh, moved=lambda: market.fast_move(after), wall=now.wall), now)
+        outgoing += _stamped(
+            board.look(fresh, moved=lambda span: market.fast_move(after, within=span), wall=now.wall), now
+        )
     if outgoing:
         await deliver(send, outgoing)
 

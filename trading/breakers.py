@@ -27,11 +27,18 @@ def check(step: Step) -> None:
 
 
 def _note_decline(step: Step) -> None:
-    """Remember since when a broad decline is over: 30 minutes later it has cleared (decision 21)."""
-    portfolio = step.portfolio
-    declines = circuit_breaker.declining_share(portfolio) > portfolio.policy.broad_decline_share
-    if declines is not portfolio.declining:
-        step.change(declining=declines, declined_at=None if declines else step.now)
+    """Tell once that a broad decline began, and remember since when it is over: later it has cleared (decision 21)."""
+    portfolio, policy = step.portfolio, step.portfolio.policy
+    share = circuit_breaker.declining_share(portfolio)
+    declines = share > policy.broad_decline_share
+    if declines is portfolio.declining:
+        return
+    begins = declines and not circuit_breaker.declined_lately(portfolio)
+    step.change(declining=declines, declined_at=None if declines else step.now)
+    step.keep_state()
+    if begins:
+        body = f"{share:.0%} of the positions lose more than {policy.broad_decline_pct:f} of their entry: nothing is"
+        step.alert("A broad decline", body=f"{body} bought until {policy.broad_decline_minutes} minutes after it.")
 
 
 def _note_minimum(step: Step) -> None:

@@ -186,6 +186,7 @@ def _opened(step: Step, entry: Entry | None, *, price: Decimal) -> Position:
         last_price=entry.price,
         last_price_at=entry.price_at,
         closes=entry.closes,
+        signal_at=entry.generated_at,
         earnings_on=entry.earnings_on,
         earnings_session=entry.earnings_session,
         earnings_reported_at=entry.earnings_reported_at,

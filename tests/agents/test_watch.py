@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from agents import watch
 from agents.board import Board
 from agents.clock import Now
@@ -74,10 +76,11 @@ async def test_ticks_are_in_memory_until_they_are_flushed() -> None:
     assert list(market.rows) == [b"AAPL"]
 
 
-async def test_five_percent_in_fifteen_minutes_is_a_fast_move() -> None:
+@pytest.mark.covers("R7.3")
+async def test_more_than_five_percent_in_fifteen_minutes_is_a_fast_move() -> None:
     market = Market(None, levels())
     await market.tick("100", 0)
-    await market.tick("105", 899)
+    await market.tick("105.01", 899)
     assert [event["reason"] for event in market.sent.inbox if event["kind"] == "mark"] == [
         "interval",
         "interval",

@@ -15,7 +15,7 @@ import pandas
 
 from tests.trading.tax_law import TaxLaw
 from trading.circuit_breaker import trading_state
-from trading.effects import Decision, Effect, Order, OrderCancel
+from trading.effects import Decision, Effect, Order, OrderCancel, StopLevels
 from trading.events import Event, Mark
 from trading.portfolio import Portfolio, Position, row_bytes, row_hash, tier_of
 from trading.trading_window import session_at
@@ -44,11 +44,14 @@ class Laws:
         self.record_ids: set[str] = set()
         self.micro_entries: dict[Any, int] = defaultdict(int)
         self.tax = TaxLaw()
+        self.levels: dict[str, Any] = {}
+        self.watched: dict[str, StopLevels] = {}
 
     def check(self, before: Portfolio | None, event: Event, after: Portfolio, effects: tuple[Effect, ...]) -> None:
         """Fail when a step broke a law."""
         self.records(after, effects)
         self.figures(after)
+        self.auditing(after, effects)
         self.money(after, effects)
         self.deciding(event, after, effects)
         if before is not None:
@@ -99,6 +102,27 @@ class Laws:
             sells = after.live(symbol, side="sell")
             assert len(sells) <= 1
             assert all(sell.remaining <= held.get(symbol, 0) for sell in sells)
+
+    def auditing(self, after: Portfolio, effects: tuple[Effect, ...]) -> None:
+        """The levels of a position are those of its newest record, revision by revision (R4.7), and what is watched."""
+        for effect in effects:
+            if isinstance(effect, StopLevels):
+                self.watched[effect.symbol] = effect
+            if kind_of(effect) == "stop_level":
+                level: Any = effect
+                known = self.levels.get(level.position_id)
+                assert level.revision == (known.revision + 1 if known is not None else 1)
+                assert level.atr > 0 < level.multiplier
+                if level.reason in ("event", "earnings", "heat"):
+                    assert known.stop_price < level.stop_price < level.last_price
+                    assert level.target_price == known.target_price
+                if level.reason == "re_evaluated":
+                    assert (level.stop_price >= known.stop_price, level.target_price) == (True, known.target_price)
+                self.levels[level.position_id] = level
+        for position in after.positions:
+            newest, watched = self.levels[position.position_id], self.watched[position.symbol]
+            assert (newest.stop_price, newest.target_price) == (position.stop_price, position.target_price)
+            assert (watched.stop, watched.target) == (position.stop_price, position.target_price)
 
     def money(self, after: Portfolio, effects: tuple[Effect, ...]) -> None:
         """The ledger is gapless and adds up (2), the siphon is exact and once a closing fill (3), oldest first (26)."""
@@ -232,6 +256,7 @@ class Laws:
         assert order.valid_until == closes
         assert not before.halted
         assert not before.paused
+        assert after.feed_silent_since is None or after.feed_silent_since > order.created_at
         assert before.policy.enabled
         assert before.reconciled
         assert not [breaker for breaker in before.breakers if breaker.until > order.created_at]
@@ -252,15 +277,21 @@ class Laws:
         assert after.sector_exposure(entry.sector) <= limit
 
     def protecting(self, before: Portfolio, event: Event, after: Portfolio, effects: tuple[Effect, ...]) -> None:
-        """A crossing is answered at once (13), stops never fall (15), levels are in order at opening (16)."""
+        """A crossing is answered at once (13), stops never fall (15) nor raise heat (10), levels are in order (16)."""
         for held in before.positions:
             position = after.position(held.symbol)
             if position is None or position.position_id != held.position_id:
                 continue
             if held.entry_complete:
                 assert position.stop_price >= held.stop_price
+                _cooled(held, position)
+            for overlay in held.overlays:
+                assert any(kept.name == overlay.name and kept.stop >= overlay.stop for kept in position.overlays)
             if position.last_price > position.avg_entry_price + (position.target_price - position.avg_entry_price) / 2:
                 assert position.base_stop >= position.avg_entry_price
+        if session_at(after.now) is not None:
+            for position in after.positions:
+                assert position.exit is not None or not _crosses(position, position.last_price, after)
         for effect in effects:
             if kind_of(effect) == "stop_level" and getattr(effect, "reason", "") == "opened":
                 level: Any = effect
@@ -269,7 +300,11 @@ class Laws:
                 assert level.target_price > entry
         if isinstance(event, Mark) and session_at(after.now) is not None:
             position = before.position(event.symbol)
-            if position is not None and event.price_at >= position.last_price_at and _crosses(position, event, before):
+            if (
+                position is not None
+                and event.price_at >= position.last_price_at
+                and _crosses(position, event.last, before)
+            ):
                 self._answered(before, after, event.symbol, effects)
 
     @staticmethod
@@ -332,12 +367,19 @@ class Laws:
             assert held is None or held.is_micro
 
 
-def _crosses(position: Position, mark: Mark, before: Portfolio) -> bool:
+def _crosses(position: Position, price: Decimal, portfolio: Portfolio) -> bool:
     return (
-        mark.last <= position.stop_price
-        or mark.last >= position.target_price
-        or mark.last < position.avg_entry_price * (1 - before.policy.position_loss_pct)
+        price <= position.stop_price
+        or price >= position.target_price
+        or price < position.avg_entry_price * (1 - portfolio.policy.position_loss_pct)
     )
+
+
+def _cooled(before: Position, after: Position) -> None:
+    """Raising a stop never raises heat (10)."""
+    shares = (before.quantity, before.avg_entry_price, before.last_price)
+    if shares == (after.quantity, after.avg_entry_price, after.last_price):
+        assert after.heat <= before.heat
 
 
 def _no_float(text: str) -> float:

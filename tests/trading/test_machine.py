@@ -45,6 +45,8 @@ POLICIES: tuple[dict[str, Any], ...] = (
     {"moderate": {"max_portfolio_heat": "0.02"}, "position_loss_pct": "0.05"},
     {"micro_trading_enabled": True, "micro_max_trades_per_day": 2},
     {"micro_trading_enabled": True, "micro_max_position_pct": "0.10", "micro_max_hold_minutes": 20},
+    {"moderate": {"max_portfolio_heat": "0.012"}, "stop_check_seconds": 60, "earnings_action": "close"},
+    {"stale_feed_action": "close", "stale_price_minutes": 3, "quote_after_minutes": 1, "fast_stop_check_seconds": 5},
 )
 CHANGES: tuple[dict[str, Any], ...] = (
     {"max_open_positions": 3},
@@ -62,6 +64,10 @@ CHANGES: tuple[dict[str, Any], ...] = (
     {"micro_trading_enabled": False},
     {"micro_max_hold_minutes": 10},
     {"tiers": {"moderate": {"stop_loss_atr_multiplier": "1.0"}}},
+    {"tiers": {"moderate": {"max_portfolio_heat": "0.005"}}},
+    {"earnings_action": "close"},
+    {"stale_feed_action": "close"},
+    {"event_stop_factor": "0.2", "earnings_stop_factor": "0.3"},
 )
 CASH = st.sampled_from(["500", "100000"])
 NAMES = st.sampled_from(["vix", "realised_volatility"])
@@ -304,18 +310,60 @@ class Days(RuleBasedStateMachine):
         if fills:
             self.fill_all()
 
-    def mark(self, symbol: str, price: Decimal, *, late: bool) -> None:
+    def mark(self, symbol: str, price: Decimal, *, late: bool, reason: str = "interval") -> None:
         seen = self.now - dt.timedelta(seconds=90) if late else self.now
         if not late:
             self.prices[symbol] = price
-        body = {"kind": "mark", "symbol": symbol, "last": price, "low": price, "high": price}
+        body = {"kind": "mark", "symbol": symbol, "last": price, "low": price, "high": price, "reason": reason}
         self.send(body | {"price_at": seen.isoformat()})
 
-    @rule(symbol=SYMBOLS)
-    def close_a_bar(self, symbol: str) -> None:
+    @precondition(lambda self: self.portfolio.positions)
+    @rule(data=st.data(), moved=st.sampled_from([-60, -55, 55, 60]))
+    def move_fast(self, data: st.DataObject, moved: int) -> None:
+        symbol = data.draw(st.sampled_from(self.portfolio.positions)).symbol
+        price = (self.prices[symbol] * (1000 + moved) / 1000).quantize(D("0.01"))
+        self.mark(symbol, price, late=False, reason="fast_move")
+
+    @rule(
+        severity=st.sampled_from(["moderate", "high", "high", "critical"]),
+        begins=st.sampled_from([-600, 0, 0, 90, 7200]),
+        seconds=st.sampled_from([0, 300, 3600, 90_000]),
+        name=st.integers(0, 9),
+    )
+    def hear_of_a_macro_event(self, severity: str, begins: int, seconds: int, name: int) -> None:
+        begun = (self.now + dt.timedelta(seconds=begins)).isoformat()
+        event = {"event_id": f"macro-{name}", "severity": severity, "headline": "x", "started_at": begun}
+        self.send({"kind": "macro_event", "event": event | {"estimated_duration_seconds": seconds}})
+
+    @rule(
+        symbol=SYMBOLS,
+        reasons=st.lists(st.sampled_from(["volatility", "earnings", "heat", "event"]), min_size=1, max_size=3),
+        part=st.sampled_from([30, 45]),
+        sessions=st.integers(0, 2),
+    )
+    def give_reasons_to_tighten(self, symbol: str, reasons: list[str], part: int, sessions: int) -> None:
+        """Hold a symbol, and let what raises its stop come over it, a few minutes apart."""
+        if self.portfolio.position(symbol) is None:
+            self.buy_and_fill(symbol, confidence=D("0.9"), whole=True)
+        for reason in reasons:
+            match reason:
+                case "volatility":
+                    self.close_a_bar(symbol, part=part)
+                case "earnings":
+                    self.learn_of_earnings(symbol, sessions=sessions, session="amc")
+                case "event":
+                    self.hear_of_a_macro_event("critical", begins=60, seconds=400, name=part)
+                case "heat":
+                    most = round(self.portfolio.portfolio_heat / max(D(1), self.portfolio.active_pool), 4)
+                    tier = {"max_portfolio_heat": str(min(D(1), max(D("0.0001"), most)))}
+                    self.configure(changes={"tiers": {self.portfolio.risk_tier: tier}}, confirmed=True)
+            self.trade_along(minutes=5, drift=[2, 1])
+
+    @rule(symbol=SYMBOLS, part=st.sampled_from([12, 18, 18, 25, 40]))
+    def close_a_bar(self, symbol: str, part: int) -> None:
         on = self.now.date() - dt.timedelta(days=1)
         price = self.prices[symbol]
-        self.send({"kind": "daily_bar", "symbol": symbol, "on": on.isoformat(), "close": price, "atr": price / 18})
+        self.send({"kind": "daily_bar", "symbol": symbol, "on": on.isoformat(), "close": price, "atr": price / part})
 
     @rule(symbol=SYMBOLS, sessions=EARNINGS, session=st.sampled_from(["bmo", "amc", "unknown"]))
     def learn_of_earnings(self, symbol: str, sessions: int | None, session: str) -> None:
