@@ -1,6 +1,7 @@
 """Decision records (R17): one for every signal and every exit, with all that it was decided on."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 from trading import circuit_breaker, earnings, ids
@@ -54,8 +55,8 @@ def signal_decision(
     return decision_id
 
 
-def exit_decision(step: Step, position: Position, *, purpose: Purpose) -> str:
-    """Emit the decision of an exit that the engine makes by itself, and return its id."""
+def exit_decision(step: Step, position: Position, *, purpose: Purpose, quantity: Decimal) -> str:
+    """Emit the decision of an exit of so many shares that the engine makes by itself, and return its id."""
     portfolio = step.portfolio
     source_type: SourceType = "kill" if purpose == "kill" else "rebalance" if purpose == "rebalance" else "exit"
     source_id = f"{position.position_id}:{purpose}:{position.exits + 1}"
@@ -68,8 +69,8 @@ def exit_decision(step: Step, position: Position, *, purpose: Purpose) -> str:
             symbol=position.symbol,
             decision="act",
             gates=NOT_ASKED,
-            computed_position_size=position.market_value,
-            quantity=position.quantity,
+            computed_position_size=quantity * position.last_price,
+            quantity=quantity,
             correlation_check_result=NOT_APPLICABLE,
             sector_exposure_check_result=NOT_APPLICABLE,
             earnings_proximity_flag=earnings.flag(

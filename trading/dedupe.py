@@ -7,7 +7,7 @@ from trading.portfolio import SeenIds
 
 WIDTH = 10
 MOST_IDS = 20_000  # beyond these, new recommendations are not ready
-MOST_KEPT = 20_100  # beyond these, no id is added: a repeat is decided again, under the same decision id
+MOST_KEPT = 21_000  # beyond these, no id is added: a repeat is decided again, under the same decision id
 LONGEST = dt.timedelta(days=7)
 
 

@@ -12,6 +12,7 @@ from trading import (
     circuit_breaker,
     commands,
     entries,
+    equity,
     fills,
     levels,
     micro_entries,
@@ -87,6 +88,7 @@ def react(portfolio: Portfolio | None, event: Event, *, seq: int) -> Reaction:
 def _settle(step: Step) -> None:
     """Do what follows from the new figures, whichever event made them."""
     if step.portfolio.snapshot_at is not None:
+        equity.follow(step)
         breakers.check(step)
         if circuit_breaker.trading_state(step.portfolio) != "active":
             for entry in step.portfolio.entries:

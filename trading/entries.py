@@ -3,7 +3,7 @@
 import datetime as dt
 from decimal import Decimal
 
-from trading import dedupe, exits, trading_window, tranches
+from trading import dedupe, exits, swaps, trading_window, tranches
 from trading.decisions import signal_decision
 from trading.effects import GateName
 from trading.events import RecommendationReceived
@@ -14,7 +14,7 @@ from trading.portfolio import Waiting
 from trading.records import Duplicate, Queued
 from trading.step import Step
 
-MOST_WAITING = 32  # with their 90 closes each, so that the row stays small
+MOST_WAITING = 24  # with their 90 closes each, so that the row stays small
 KEPT_THESIS = 200
 NEVER_BETTER: tuple[GateName, ...] = (
     "not_actionable",
@@ -47,12 +47,20 @@ def on_recommendation(step: Step, event: RecommendationReceived) -> None:
     if failed & set(NEVER_BETTER):
         decide(step, candidate, signal=recommendation)
     else:
-        _queue(step, recommendation, facts=event.facts)
+        _queue(step, candidate, recommendation=recommendation)
 
 
-def decide(step: Step, candidate: Candidate, *, signal: Recommendation | TrendSummary) -> bool:
-    """Evaluate every gate, record the decision, act on it, and tell whether it was to act."""
+def decide(step: Step, candidate: Candidate, *, signal: Recommendation | TrendSummary, may_swap: bool = True) -> bool:
+    """Evaluate every gate, record the decision, act on it, and tell whether it was to act.
+
+    A candidate for a swap is decided after the sell that makes place for it.
+    """
     evaluation = evaluate(step.portfolio, candidate)
+    if may_swap and isinstance(signal, Recommendation) and len(step.portfolio.queue) < MOST_WAITING:
+        outgoing = swaps.outgoing(step.portfolio, candidate, evaluation)
+        if outgoing is not None:
+            _queue(step, candidate, recommendation=signal, awaits=swaps.sell(step, outgoing, candidate))
+            return False
     decision_id = signal_decision(step, candidate, evaluation, signal=signal)
     step.keep_state()
     if evaluation.skip_reason is not None:
@@ -89,7 +97,7 @@ def release(step: Step) -> None:
     ready = [
         waiting
         for waiting in step.portfolio.queue
-        if waiting.last_price_at is not None and waiting.last_price_at >= session.open_at
+        if waiting.awaits is None and waiting.last_price_at is not None and waiting.last_price_at >= session.open_at
     ]
     for waiting in sorted(ready, key=_best_first):
         leave_queue(step, waiting)
@@ -100,7 +108,14 @@ def leave_queue(step: Step, waiting: Waiting, *, superseded_by: str | None = Non
     step.change(queue=tuple(known for known in step.portfolio.queue if known is not waiting))
     step.touched.add(waiting.recommendation.symbol)
     candidate = _from_waiting(waiting)._replace(superseded_by=superseded_by, window_missed=_missed(step, waiting))
-    decide(step, candidate, signal=waiting.recommendation)
+    decide(step, candidate, signal=waiting.recommendation, may_swap=waiting.awaits is None)
+
+
+def decide_awaiting(step: Step, client_order_id: str) -> None:
+    """Decide the candidate that awaited an order's end, whether that freed a place or not (decision 57)."""
+    waiting = swaps.freed_for(step.portfolio, client_order_id)
+    if waiting is not None:
+        leave_queue(step, waiting)
 
 
 def due_at(waiting: Waiting) -> dt.datetime:
@@ -170,7 +185,7 @@ def _from_waiting(waiting: Waiting) -> Candidate:
     return _from_facts(waiting.recommendation, facts)
 
 
-def _queue(step: Step, recommendation: Recommendation, *, facts: CandidateFacts) -> None:
+def _queue(step: Step, candidate: Candidate, *, recommendation: Recommendation, awaits: str | None = None) -> None:
     session = trading_window.next_session(step.now)
     margin = dt.timedelta(minutes=step.portfolio.policy.window_margin_minutes)
     if session is not None and step.now >= session.close_at - margin:  # this session's window is over
@@ -180,15 +195,16 @@ def _queue(step: Step, recommendation: Recommendation, *, facts: CandidateFacts)
         recommendation=recommendation.model_copy(update={"thesis": thesis}),
         queued_at=step.now,
         session_close_at=session.close_at if session is not None else step.now,
-        first_price=recommendation.reference_price or facts.last_price,
-        sector=facts.sector,
-        last_price=facts.last_price,
-        last_price_at=facts.last_price_at,
-        atr=facts.atr,
-        closes=facts.closes,
-        earnings_on=facts.earnings_on,
-        earnings_session=facts.earnings_session,
-        earnings_reported_at=facts.earnings_reported_at,
+        first_price=recommendation.reference_price or candidate.price,
+        sector=candidate.sector,
+        last_price=candidate.price,
+        last_price_at=candidate.price_at,
+        atr=candidate.atr,
+        closes=candidate.closes,
+        earnings_on=candidate.earnings_on,
+        earnings_session=candidate.earnings_session,
+        earnings_reported_at=candidate.earnings_reported_at,
+        awaits=awaits,
     )
     step.change(queue=(*step.portfolio.queue, waiting))
     step.touched.add(recommendation.symbol)
@@ -213,7 +229,7 @@ def _missed(step: Step, waiting: Waiting) -> str | None:
     """Return why the window that a queued recommendation waited for is of no use to it any more (decision 25)."""
     if step.now >= waiting.session_close_at:
         return "older than one session"
-    if waiting.atr is None or waiting.first_price is None or waiting.last_price is None:
+    if waiting.awaits is not None or waiting.atr is None or waiting.first_price is None or waiting.last_price is None:
         return None
     if abs(waiting.last_price - waiting.first_price) > waiting.atr:
         return "the price moved by more than one ATR"

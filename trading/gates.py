@@ -268,7 +268,8 @@ def _no_position_to_sell(view: _View) -> Result:
     held = view.position.quantity if view.position else ZERO
     if view.candidate.is_micro and view.position is not None and not view.position.is_micro:
         return False, held, ZERO, "a trend sells micro positions alone"
-    leaving = view.position is not None and view.position.exit is not None and view.position.exit.is_firm
+    wanted = view.position.exit if view.position else None
+    leaving = wanted is not None and wanted.is_firm and wanted.quantity is None
     return held > 0 and not leaving, held, ZERO, "an exit is under way" if leaving else None
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import exchange_calendars
 import pandas
 
+from tests.trading.tax_law import TaxLaw
 from trading.circuit_breaker import trading_state
 from trading.effects import Decision, Effect, Order, OrderCancel
 from trading.events import Event, Mark
@@ -42,6 +43,7 @@ class Laws:
         self.lots: dict[str, list[list[Fraction]]] = defaultdict(list)
         self.record_ids: set[str] = set()
         self.micro_entries: dict[Any, int] = defaultdict(int)
+        self.tax = TaxLaw()
 
     def check(self, before: Portfolio | None, event: Event, after: Portfolio, effects: tuple[Effect, ...]) -> None:
         """Fail when a step broke a law."""
@@ -88,6 +90,7 @@ class Laws:
         for lot in after.lots:
             assert 0 <= lot.open_quantity <= lot.quantity
             assert (lot.status == "open") == (lot.open_quantity > 0)
+            assert lot.cost_basis_per_share >= lot.cost_per_share
             opened[lot.symbol] += lot.open_quantity
         assert {symbol: quantity for symbol, quantity in opened.items() if quantity} == held
         assert len({position.symbol for position in after.positions}) == len(after.positions)
@@ -131,8 +134,15 @@ class Laws:
                     lots.pop(0)
             assert sum(quantity for quantity, _ in lots) == kept
             cost = sum(quantity * basis for quantity, basis in lots)
-            ours = sum(lot.open_quantity * lot.cost_basis_per_share for lot in after.lots if lot.symbol == symbol)
+            ours = sum(lot.open_quantity * lot.cost_per_share for lot in after.lots if lot.symbol == symbol)
             assert abs(float(cost) - float(ours)) < 1e-9
+        self.tax.fold(effects)
+        for symbol in self.lots:
+            position = after.position(symbol)
+            self.tax.forget(symbol, held=int(position.quantity) if position else 0)
+        self.tax.check(
+            {lot.lot_id: (lot.open_quantity, lot.cost_basis_per_share) for lot in after.lots if lot.open_quantity}
+        )
 
     def _booked(self, fill: Any) -> Fraction:
         lots, quantity = self.lots[fill.symbol], Fraction(fill.quantity)
