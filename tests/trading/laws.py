@@ -186,8 +186,8 @@ class Laws:
     def deciding(self, event: Event, after: Portfolio, effects: tuple[Effect, ...]) -> None:
         """One decision a source (18), one for every recommendation that does not wait (19), its limits (6-11, 29)."""
         for effect in effects:
-            if kind_of(effect) == "duplicate" and getattr(effect, "source_id", None) not in self.recommended:
-                self.outdated.add(getattr(effect, "source_id", ""))
+            if kind_of(effect) == "duplicate" and getattr(effect, "source_type", None) == "recommendation":
+                self.outdated |= {getattr(effect, "source_id", "")} - self.recommended
             if not isinstance(effect, Decision):
                 continue
             assert effect.decision_id not in self.decisions

@@ -172,14 +172,21 @@ class Days(RuleBasedStateMachine):
         confidence=confidences() | cents("0.55", "1"),
         interval=st.sampled_from(["5m", "15m"]),
         age=st.sampled_from([0, 0, 0, 540, 1200, 90_000]),
-        fills=st.booleans(),
     )
-    def see_a_trend(self, symbol: str, age: int, fills: bool, **fields: Any) -> None:
+    def see_a_trend(self, symbol: str, age: int, **fields: Any) -> None:
         seen = self.now - dt.timedelta(seconds=age)
         trend = {"trend_id": self.name("trend"), "symbol": symbol, "at": seen.isoformat(), "window": "intraday"}
         self.send({"kind": "trend", "trend": trend | fields, "facts": self.facts(symbol)})
-        if fills:
-            self.fill_all()
+
+    @rule(symbol=SYMBOLS, confidence=cents("0.75", "1"), minutes=st.sampled_from([0, 9, 19, 125]))
+    def trade_a_trend(self, symbol: str, confidence: Decimal, minutes: int) -> None:
+        """Switch micro trading on, enter on a trend where that is allowed, and hold on for a while."""
+        if not self.portfolio.policy.micro_trading_enabled:
+            self.configure(changes={"micro_trading_enabled": True}, confirmed=True)
+        self.carry_on()
+        self.see_a_trend(symbol, age=0, direction="bullish", confidence=confidence, interval="5m")
+        self.fill_all()
+        self.trade_along(minutes=minutes, drift=[1, -1])
 
     def send_recommendation(self, symbol: str, **fields: Any) -> tuple[Any, ...]:
         recommendation = {"recommendation_id": self.name("rec"), "symbol": symbol, "generated_at": self.now.isoformat()}
