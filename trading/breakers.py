@@ -91,10 +91,21 @@ def resume(step: Step) -> None:
             actual_value=None,
             until=None,
         )
-        subject = f"Trading resumes: the {breaker.trigger.replace('_', ' ')} breaker has ended"
-        step.notify("breaker_resumed", severity="info", subject=subject, body=subject)
+        _tell_end(step, breaker)
     step.keep_state()
     check(step)
+
+
+def _tell_end(step: Step, breaker: Breaker) -> None:
+    """Say that trading resumes, or that something else still stops entries (R19.2)."""
+    name, state = breaker.trigger.replace("_", " "), circuit_breaker.trading_state(step.portfolio)
+    if state == "active":
+        subject, body = f"Trading resumes: the {name} breaker has ended", "Entries are allowed again."
+    else:
+        others = ", ".join(other.trigger.replace("_", " ") for other in circuit_breaker.active(step.portfolio))
+        subject = f"The {name} breaker has ended"
+        body = f"Trading is {state} all the same; other active breakers: {others or 'none'}."
+    step.notify("breaker_resumed", severity="info", subject=subject, body=body)
 
 
 def cool_down(step: Step, position: Position) -> None:

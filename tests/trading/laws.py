@@ -17,6 +17,7 @@ from tests.trading.tax_law import TaxLaw
 from trading.circuit_breaker import trading_state
 from trading.effects import Decision, Effect, Order, OrderCancel, StopLevels
 from trading.events import Event, Mark
+from trading.policy import TIERS
 from trading.portfolio import Portfolio, Position, row_bytes, row_hash, tier_of
 from trading.trading_window import session_at
 
@@ -46,6 +47,13 @@ class Laws:
         self.tax = TaxLaw()
         self.levels: dict[str, Any] = {}
         self.watched: dict[str, StopLevels] = {}
+        self.peak: Decimal | None = None
+        self.profits: dict[str, Decimal] = {}
+        self.counted: dict[str, Decimal] = {}
+        self.base: Decimal | None = None
+        self.growth = Fraction(1)
+        self.sessions: list[Any] = []
+        self.told: set[tuple[str, Any]] = set()
 
     def check(self, before: Portfolio | None, event: Event, after: Portfolio, effects: tuple[Effect, ...]) -> None:
         """Fail when a step broke a law."""
@@ -61,6 +69,9 @@ class Laws:
             self.configuring(before, after, effects)
             self.recalling(before, after, effects)
             self.trading_short(before, event, after, effects)
+            self.measuring(before, after, effects)
+            self.rescuing(before, after, effects)
+            self.telling(effects)
 
     def records(self, after: Portfolio, effects: tuple[Effect, ...]) -> None:
         """Ids are new, the state comes last and is the row, money is text (35)."""
@@ -324,11 +335,20 @@ class Laws:
 
     @staticmethod
     def configuring(before: Portfolio, after: Portfolio, effects: tuple[Effect, ...]) -> None:
-        """Each accepted change has one audit record (33), each change of tier one of history (27)."""
+        """Each accepted change has one audit record (33); a tier moves one level a close, with one record each (27)."""
         changes = [effect for effect in effects if kind_of(effect) == "config_change"]
         assert len(changes) == (after.policy != before.policy) == after.policy.version - before.policy.version
-        tiers = [effect for effect in effects if kind_of(effect) == "tier_change"]
-        assert len(tiers) == (after.risk_tier != before.risk_tier)
+        tier: str = before.risk_tier
+        for change in (effect for effect in effects if kind_of(effect) == "tier_change"):
+            assert_one_level(change)
+            assert tier == change.previous_tier != change.new_tier
+            tier = change.new_tier
+        assert tier == after.risk_tier
+        closes = [effect.at for effect in effects if kind_of(effect) == "portfolio_snapshot"]
+        automatic = [effect.at for effect in tiers_of(effects, source="auto")]
+        assert len(set(automatic)) == len(automatic)
+        assert set(automatic) <= set(closes)
+        assert not (before.tier_held and automatic)
 
     def recalling(self, before: Portfolio, after: Portfolio, effects: tuple[Effect, ...]) -> None:
         """After one failed re-check no tranche follows (23)."""
@@ -365,6 +385,98 @@ class Laws:
         for order in sold:
             held = before.position(order.symbol)
             assert held is None or held.is_micro
+
+    def measuring(self, before: Portfolio, after: Portfolio, effects: tuple[Effect, ...]) -> None:
+        """The curve, its returns and the trades are what was recorded; rates in 0..1, nothing undefined shown (31)."""
+        is_paid = after.policy != before.policy or any(getattr(effect, "adjusted", False) for effect in effects)
+        for effect in effects:
+            if kind_of(effect) == "trade":
+                trade: Any = effect
+                self.profits[trade.client_order_id] = trade.realized_pnl
+            elif kind_of(effect) in ("portfolio_snapshot", "performance_metrics"):
+                self._metrics(effect)
+            if kind_of(effect) == "portfolio_snapshot":
+                self._snapshot(effect)
+        live = {order.client_order_id for order in after.orders}
+        for order_id, profit in self.profits.items():
+            if order_id not in live:
+                self.counted.setdefault(order_id, profit)
+        counted, past = self.counted.values(), after.history
+        assert past.trades == len(counted)
+        assert (past.won, past.lost) == (sum(p for p in counted if p > 0), -sum(p for p in counted if p < 0))
+        assert (past.wins, past.losses) == (sum(p > 0 for p in counted), sum(p < 0 for p in counted))
+        if after.snapshot_at is None:
+            return
+        if before.snapshot_at is None or is_paid:  # money came or went: measured from what the row says now
+            self.peak, self.base = after.peak_value, after.day_base
+        self.peak = max(self.peak or after.total_value, after.total_value)
+        assert after.peak_value == self.peak
+        assert before.max_drawdown <= after.max_drawdown <= 1
+        assert after.day_base == self.base
+
+    def _snapshot(self, snapshot: Any) -> None:
+        assert snapshot.session_on not in self.sessions[-1:]
+        self.sessions.append(snapshot.session_on)
+        assert pandas.Timestamp(snapshot.at) == CALENDAR.session_close(pandas.Timestamp(snapshot.session_on))
+        assert snapshot.active_pool + snapshot.reserve_pool == snapshot.portfolio_value
+        if self.base is not None and self.base > 0:
+            exact = Fraction(snapshot.portfolio_value) / Fraction(self.base)
+            assert abs(Fraction(snapshot.daily_return) + 1 - exact) < Fraction(1, 10**11)
+            self.growth *= exact
+        else:
+            assert snapshot.daily_return is None
+        assert abs(Fraction(snapshot.cumulative_return) + 1 - self.growth) < Fraction(1, 10**9)
+        self.base = snapshot.portfolio_value
+
+    @staticmethod
+    def _metrics(record: Any) -> None:
+        metrics = record.metrics
+        for fields in (metrics, metrics["micro"]):
+            assert {name for name, value in fields.items() if value is None} - {"day"} == set(fields["undefined"])
+        for name in ("win_rate", "max_drawdown", "current_drawdown"):
+            assert metrics[name] is None or 0 <= Decimal(metrics[name]) <= 1
+        assert Decimal(metrics["active_pool"]) + Decimal(metrics["reserve_pool"]) == Decimal(metrics["total_value"])
+        assert metrics["win_count"] + metrics["loss_count"] <= metrics["trade_count"]
+
+    @staticmethod
+    def rescuing(before: Portfolio, after: Portfolio, effects: tuple[Effect, ...]) -> None:
+        """At most one emergency an episode; afterwards the reserve is 0 and the tier conservative (4)."""
+        fired = [effect for effect in effects if getattr(effect, "event_type", "") == "emergency_liquidation"]
+        moved = [effect for effect in effects if getattr(effect, "trigger", "") == "emergency_liquidation"]
+        assert len(moved) <= len(fired) <= 1
+        if fired:
+            assert not before.in_emergency
+            assert after.in_emergency
+            assert after.reserve == 0
+            assert after.risk_tier == "conservative"
+            assert after.tier_held == before.tier_held or any(kind_of(each) == "command_result" for each in effects)
+        if after.peak_value is not None and after.initial_capital:
+            fallen = (after.peak_value - after.total_value) / after.initial_capital
+            policy = after.policy
+            if after.in_emergency:
+                assert fired or fallen >= min(policy.emergency_rearm_pct, policy.emergency_drawdown_pct)
+            else:
+                assert fallen <= policy.emergency_drawdown_pct
+        assert not [change for change in tiers_of(effects, source="emergency") if not fired]
+
+    def telling(self, effects: tuple[Effect, ...]) -> None:
+        """Summaries and digests are told once."""
+        for effect in effects:
+            event_type = getattr(effect, "event_type", "")
+            if event_type in ("daily_summary", "weekly_digest"):
+                told = (event_type, getattr(effect, "subject", "").split(":")[0])
+                assert told not in self.told
+                self.told.add(told)
+
+
+def tiers_of(effects: tuple[Effect, ...], *, source: str) -> list[Any]:
+    return [each for each in effects if kind_of(each) == "tier_change" and getattr(each, "source", "") == source]
+
+
+def assert_one_level(change: Any) -> None:
+    """An evaluation moves the tier one level; an operator and an emergency may move it further."""
+    if change.source == "auto":
+        assert abs(TIERS.index(change.new_tier) - TIERS.index(change.previous_tier)) == 1
 
 
 def _crosses(position: Position, price: Decimal, portfolio: Portfolio) -> bool:

@@ -36,6 +36,8 @@ STARTS = (
     "2026-03-02T12:00:00",  # before the open
     "2026-07-04T12:00:00",  # a holiday on a weekend
 )
+EMERGENCY = {"emergency_drawdown_pct": "0.01", "emergency_rearm_pct": "0.005"}
+JUDGED = {"tier_minimum_trades": 1, "tier_up_reserve_pct": "0", "tier_up_drawdown_pct": "1"}
 POLICIES: tuple[dict[str, Any], ...] = (
     {},
     {"max_open_positions": 2, "stop_cluster_count": 1},
@@ -47,6 +49,9 @@ POLICIES: tuple[dict[str, Any], ...] = (
     {"micro_trading_enabled": True, "micro_max_position_pct": "0.10", "micro_max_hold_minutes": 20},
     {"moderate": {"max_portfolio_heat": "0.012"}, "stop_check_seconds": 60, "earnings_action": "close"},
     {"stale_feed_action": "close", "stale_price_minutes": 3, "quote_after_minutes": 1, "fast_stop_check_seconds": 5},
+    EMERGENCY | {"tier_down_drawdown_pct": "0.005"},
+    EMERGENCY | JUDGED | {"daily_loss_pct": "0.5"},
+    JUDGED | {"tier_change_sessions": 1, "reserve_high_water_pct": "0", "large_trade_pct": "0.001"},
 )
 CHANGES: tuple[dict[str, Any], ...] = (
     {"max_open_positions": 3},
@@ -215,6 +220,20 @@ class Days(RuleBasedStateMachine):
         while whole and (entry := self.portfolio.entry(symbol)) is not None and entry.unsent:
             self.trade_along(minutes=5, drift=[0])
             self.fill_all()
+
+    @rule(symbol=SYMBOLS, moved=st.sampled_from([-25, -10, 0, 8, 30]), saved=st.sampled_from(["0", "20"]))
+    def trade_until_the_close(self, symbol: str, moved: int, saved: str) -> None:
+        """Buy, leave at another price, and close the day: what emergencies and evaluations of the tier are made of."""
+        self.buy_and_fill(symbol, confidence=D("0.95"), whole=False)
+        position = self.portfolio.position(symbol)
+        if saved != "0":
+            self.command({"kind": "adjust_reserve", "amount": saved, "reason": "x"})
+        self.command({"kind": "release_risk_tier"})
+        if position is not None:
+            self.move_to(symbol, position.avg_entry_price * (100 + moved) / 100, fills=True)
+            self.send_recommendation(symbol, action="sell", mode="paper_eligible", confidence="0.9")
+            self.fill_all()
+        self.wait_for_a_phase(phases=3, late=0)
 
     def fill_all(self) -> None:
         for ticket in self.broker.open:
@@ -442,6 +461,8 @@ class Days(RuleBasedStateMachine):
                 {"kind": "adjust_reserve", "amount": "100", "reason": "x"},
                 {"kind": "adjust_reserve", "amount": "-40.10", "reason": "x"},
                 {"kind": "test_notification", "channel": "sms"},
+                {"kind": "update_notifications", "version": 1, "changes": {"summary_minutes_after_close": 0}},
+                {"kind": "update_notifications", "version": 2, "changes": {"sms_target": "+15551234567"}},
             ]
         )
     )
