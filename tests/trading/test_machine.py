@@ -43,6 +43,9 @@ POLICIES: tuple[dict[str, Any], ...] = (
     {"siphon_basis": "per_trade", "reserve_siphon_pct": "0.5", "window_margin_minutes": 0},
     {"ticker_cooldown_hours": 0, "gradual_entry_tranches": 1, "moderate": {"max_sector_pct": "0.08"}},
     {"moderate": {"max_portfolio_heat": "0.02"}, "position_loss_pct": "0.05"},
+    {"max_open_positions": 2, "swap_confidence_margin": "0.01", "gradual_entry_tranches": 1},
+    {"max_open_positions": 1, "swap_confidence_margin": "0", "ticker_cooldown_hours": 0},
+    {"moderate": {"max_sector_pct": "0.15"}, "ticker_cooldown_hours": 0},
 )
 CHANGES: tuple[dict[str, Any], ...] = (
     {"max_open_positions": 3},
@@ -179,6 +182,27 @@ class Days(RuleBasedStateMachine):
         while whole and (entry := self.portfolio.entry(symbol)) is not None and entry.unsent:
             self.trade_along(minutes=5, drift=[0])
             self.fill_all()
+
+    @precondition(lambda self: self.portfolio.positions)
+    @rule(
+        pct=st.sampled_from(["0.03", "0.05", "0.1"]), sector=st.sampled_from(["0.06", "0.3"]), rises=st.integers(0, 20)
+    )
+    def come_to_the_weeks_first_window(self, pct: str, sector: str, rises: int) -> None:
+        """Tighten the tier, let prices rise, and go to the opening of the window at which the rebalancer looks."""
+        self.carry_on()
+        limits = {"max_position_pct": pct, "max_sector_pct": sector}
+        self.configure(changes={"tiers": {self.portfolio.risk_tier: limits}}, confirmed=True)
+        monday = (self.now + dt.timedelta(days=7 - self.now.weekday())).date()
+        margin = self.portfolio.policy.window_margin_minutes
+        while True:
+            phase = next_phase(self.now, margin_minutes=margin)
+            assert phase is not None
+            if phase.session.on >= monday and is_window_open(phase.at, margin_minutes=margin):
+                break
+            self.now = phase.at
+        self.trade_along(minutes=0, drift=[rises])
+        self.now = phase.at
+        self.send({"kind": "clock"})
 
     def fill_all(self) -> None:
         for ticket in self.broker.open:
