@@ -113,6 +113,12 @@ class Laws:
             sells = after.live(symbol, side="sell")
             assert len(sells) <= 1
             assert all(sell.remaining <= held.get(symbol, 0) for sell in sells)
+        rebalancing = {position.symbol for position in after.positions if position.exit and not position.is_leaving}
+        sold = {order.symbol for order in after.orders if order.purpose == "rebalance"}
+        assert rebalancing <= sold  # sent once, and never pursued
+        awaited = [waiting.awaits for waiting in after.queue if waiting.awaits is not None]
+        assert len(awaited) == len(set(awaited))  # no two candidates count on one place
+        assert set(awaited) <= {order.client_order_id for order in after.orders if order.side == "sell"}
 
     def auditing(self, after: Portfolio, effects: tuple[Effect, ...]) -> None:
         """The levels of a position are those of its newest record, revision by revision (R4.7), and what is watched."""
@@ -258,8 +264,37 @@ class Laws:
                 assert position is not None
                 assert (effect.tranche, effect.of_tranches) == (1, 1)
                 assert not after.live(effect.symbol, side="buy")
+                if effect.purpose == "rebalance":
+                    self._rebalancing(before, position, effect, effects)
 
-    def _entering(self, before: Portfolio, after: Portfolio, order: Order, decision: Decision) -> None:
+    def _rebalancing(self, before: Portfolio, position: Position, order: Order, effects: tuple[Effect, ...]) -> None:
+        """A rebalance is explained (28), inside the window (24), and sent while nothing stops entries (12)."""
+        self._in_window(before, order)
+        decision = self.decisions[order.decision_id]
+        assert decision.source_type == "rebalance"
+        assert decision.quantity == order.quantity <= position.quantity
+        assert not position.is_micro
+        found: list[Any] = [each for each in effects if kind_of(each) == "rebalance_rationale"]
+        rules = {each.rationale["rule"]: each.rationale for each in found if each.decision_id == order.decision_id}
+        left = position.quantity - order.quantity
+        if "position_limit_reached" in rules:
+            assert set(rules) == {"position_limit_reached"}
+            assert left == 0
+            better = Decimal(rules["position_limit_reached"]["candidate_confidence"]) - position.confidence
+            assert better >= before.policy.swap_confidence_margin
+            return
+        assert sum(Decimal(each["shares"]) for each in rules.values()) == order.quantity
+        assert left >= 1
+        price = decision.computed_position_size / decision.quantity
+        tier = tier_of(before.policy, decision.risk_tier)
+        limit = tier.max_position_pct * decision.active_pool
+        if "max_position_pct" in rules:
+            assert left * price <= limit or left == 1
+        if set(rules) == {"max_position_pct"}:
+            assert (left + 1) * price > limit  # the least number of shares
+
+    def _in_window(self, before: Portfolio, order: Order) -> None:
+        """Inside the window and while neither an operator nor a breaker stops what is not an exit."""
         session = CALENDAR.minute_to_session(pandas.Timestamp(order.created_at).floor("min"), direction="none")
         margin = pandas.Timedelta(minutes=before.policy.window_margin_minutes)
         opens, closes = CALENDAR.session_open(session) + margin, CALENDAR.session_close(session) - margin
@@ -271,6 +306,9 @@ class Laws:
         assert before.policy.enabled
         assert before.reconciled
         assert not [breaker for breaker in before.breakers if breaker.until > order.created_at]
+
+    def _entering(self, before: Portfolio, after: Portfolio, order: Order, decision: Decision) -> None:
+        self._in_window(before, order)
         assert not [until for symbol, until in before.cooldowns if symbol == order.symbol and until > order.created_at]
         assert order.decision_id not in self.ended_entries
         sent = [each.quantity for each in self.orders.values() if each.decision_id == order.decision_id]
@@ -331,7 +369,9 @@ class Laws:
             assert sold or before.live(symbol, side="sell")
         position = after.position(symbol)
         assert position is not None
-        assert position.exit is not None
+        assert position.is_leaving
+        for order in after.live(symbol, side="sell"):
+            assert order.remaining == position.quantity or order.cancel_sent  # a part that is sold stands in no way
 
     @staticmethod
     def configuring(before: Portfolio, after: Portfolio, effects: tuple[Effect, ...]) -> None:

@@ -52,6 +52,9 @@ POLICIES: tuple[dict[str, Any], ...] = (
     EMERGENCY | {"tier_down_drawdown_pct": "0.005"},
     EMERGENCY | JUDGED | {"daily_loss_pct": "0.5"},
     JUDGED | {"tier_change_sessions": 1, "reserve_high_water_pct": "0", "large_trade_pct": "0.001"},
+    {"max_open_positions": 2, "swap_confidence_margin": "0.01", "gradual_entry_tranches": 1},
+    {"max_open_positions": 1, "swap_confidence_margin": "0", "ticker_cooldown_hours": 0},
+    {"moderate": {"max_sector_pct": "0.15"}, "ticker_cooldown_hours": 0},
 )
 CHANGES: tuple[dict[str, Any], ...] = (
     {"max_open_positions": 3},
@@ -234,6 +237,27 @@ class Days(RuleBasedStateMachine):
             self.send_recommendation(symbol, action="sell", mode="paper_eligible", confidence="0.9")
             self.fill_all()
         self.wait_for_a_phase(phases=3, late=0)
+
+    @precondition(lambda self: self.portfolio.positions)
+    @rule(
+        pct=st.sampled_from(["0.03", "0.05", "0.1"]), sector=st.sampled_from(["0.06", "0.3"]), rises=st.integers(0, 20)
+    )
+    def come_to_the_weeks_first_window(self, pct: str, sector: str, rises: int) -> None:
+        """Tighten the tier, let prices rise, and go to the opening of the window at which the rebalancer looks."""
+        self.carry_on()
+        limits = {"max_position_pct": pct, "max_sector_pct": sector}
+        self.configure(changes={"tiers": {self.portfolio.risk_tier: limits}}, confirmed=True)
+        monday = (self.now + dt.timedelta(days=7 - self.now.weekday())).date()
+        margin = self.portfolio.policy.window_margin_minutes
+        while True:
+            phase = next_phase(self.now, margin_minutes=margin)
+            assert phase is not None
+            if phase.session.on >= monday and is_window_open(phase.at, margin_minutes=margin):
+                break
+            self.now = phase.at
+        self.trade_along(minutes=0, drift=[rises])
+        self.now = phase.at
+        self.send({"kind": "clock"})
 
     def fill_all(self) -> None:
         for ticket in self.broker.open:
