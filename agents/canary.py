@@ -57,7 +57,7 @@ class Canary:
     def _begin(self, session: trading_window.Session, at: dt.datetime, price: Decimal) -> None:
         before = _boundary_before(session, at)
         self._session, self._boundary = session, before + INTERVAL
-        self._prices = [price] if at == before or before == session.open_at else []
+        self._prices = [price] if before in (at, session.open_at) else []
 
     def _pass(self, boundary: dt.datetime, price: Decimal | None) -> list[MarketStress]:
         self._boundary = boundary + INTERVAL

@@ -1,5 +1,6 @@
 """The realised volatility of the canary: against the standard library's statistics, and arithmetic by hand."""
 
+import itertools
 import math
 import statistics
 from decimal import Decimal
@@ -30,7 +31,7 @@ def test_a_price_that_rises_by_the_same_fraction_each_time_is_calm() -> None:
 @given(st.lists(PRICE, min_size=PRICES, max_size=PRICES))
 def test_it_is_the_sample_deviation_of_the_log_returns_scaled_to_a_year(prices: list[Decimal]) -> None:
     logs = [math.log(price) for price in prices]
-    returns = [later - earlier for earlier, later in zip(logs, logs[1:], strict=False)]
+    returns = [later - earlier for earlier, later in itertools.pairwise(logs)]
     expected = statistics.stdev(returns) * math.sqrt(252 * 78) * 100
     assert math.isclose(realised_volatility(prices), expected, rel_tol=1e-9, abs_tol=1e-6)
 
