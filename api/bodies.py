@@ -75,11 +75,14 @@ class PreferencesChange(_Body):
 
     version: Annotated[StrictInt, Field(ge=1, lt=2**31, description="as GET answered it")]
     channels: ChannelChoice = ChannelChoice()
-    sms_target: Annotated[StrictStr, Field(max_length=20, description="a phone number, +15551234567")] | None = None
-    email_target: Annotated[StrictStr, Field(max_length=254, description="an e-mail address")] | None = None
+    sms_target: (
+        Annotated[StrictStr, Field(max_length=300, description="a phone number, +15551234567, or an SNS topic's ARN")]
+        | None
+    ) = None
+    email_target: Annotated[StrictStr, Field(max_length=300, description="an e-mail address")] | None = None
     event_types: Annotated[list[EventType], Field(max_length=len(get_args(EventType)))] = []
-    sms_per_hour: Annotated[StrictInt, Field(ge=0, le=1000)] = 0
-    emails_per_hour: Annotated[StrictInt, Field(ge=0, le=1000)] = 0
+    sms_per_hour: Annotated[StrictInt, Field(ge=1, le=1000)] = 1
+    emails_per_hour: Annotated[StrictInt, Field(ge=1, le=1000)] = 1
     summary_minutes_after_close: Annotated[StrictInt, Field(ge=0, le=12 * 60)] = 0
 
 

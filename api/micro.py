@@ -69,7 +69,7 @@ FROM (
 """
 WEEK: Final = """
 SELECT sessions, count, pnl, total_pnl,
-    round(wins::numeric / nullif(count, 0), 9) AS win_rate,
+    round(wins::numeric / nullif(wins + losses, 0), 9) AS win_rate,
     round(pnl / nullif(count, 0), 9) AS average_pnl,
     round(count::numeric / nullif(sessions, 0), 9) AS count_per_day,
     round(pnl / nullif(total_pnl, 0), 9) AS contribution
@@ -77,6 +77,7 @@ FROM (
     SELECT $4::integer AS sessions,
         count(*) FILTER (WHERE is_micro) AS count,
         count(*) FILTER (WHERE is_micro AND realized_pnl > 0) AS wins,
+        count(*) FILTER (WHERE is_micro AND realized_pnl < 0) AS losses,
         coalesce(sum(realized_pnl) FILTER (WHERE is_micro), 0) AS pnl,
         coalesce(sum(realized_pnl), 0) AS total_pnl
     FROM trades WHERE account_id = $1 AND closed_at >= $2 AND closed_at < $3

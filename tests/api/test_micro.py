@@ -78,7 +78,7 @@ async def test_without_micro_trades_what_is_undefined_is_null(api: httpx.AsyncCl
 
 @pytest.mark.covers("R20.7")
 async def test_the_last_seven_days_stand_apart_from_the_other_trades(api: httpx.AsyncClient, migrated: str) -> None:
-    """Three micro trades of +3.00, -1.00 and +1.00, and 5.00 by other means: 2 of 3 won, 1.00 on average, 3/8 of it."""
+    """Micro trades of 3.00, -1.00, 1.00 and 0.00, and 5.00 by other means: 2 of 3 won, 3/4 on average, 3/8 of all."""
     await insert(
         migrated,
         "trades",
@@ -88,15 +88,16 @@ async def test_the_last_seven_days_stand_apart_from_the_other_trades(api: httpx.
         closed(4, "100.00", ago=7 * DAY),
         closed(5, "5.00", is_micro=False),
         closed(6, "100.00", account_id="other"),
+        closed(7, "0.00", ago=6 * DAY),
     )
     week = (await micro(api))["trailing_7_days"]
-    assert (week["count"], week["sessions"], week["count_per_day"]) == (3, 5, "0.600000000")
-    assert (week["win_rate"], week["average_pnl"]) == ("0.666666667", "1.000000000")
+    assert (week["count"], week["sessions"], week["count_per_day"]) == (4, 5, "0.800000000")
+    assert (week["win_rate"], week["average_pnl"]) == ("0.666666667", "0.750000000")
     assert (week["pnl"], week["total_pnl"], week["contribution"]) == ("3.00", "8.00", "0.375000000")
     assert week["per_day"] == [
         {"on": "2026-03-02", "count": 1, "pnl": "3.00"},
         {"on": "2026-02-27", "count": 1, "pnl": "-1.00"},
-        {"on": "2026-02-24", "count": 1, "pnl": "1.00"},
+        {"on": "2026-02-24", "count": 2, "pnl": "1.00"},
     ]
 
 

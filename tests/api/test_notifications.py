@@ -68,23 +68,11 @@ def test_only_what_is_sent_changes_and_a_channel_that_is_left_out_stays() -> Non
     assert changed(event_types=[]) == {"event_types": []}
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"sms_target": "****9999"},
-        {"sms_target": "5550009999"},
-        {"sms_target": ""},
-        {"email_target": "****.org"},
-        {"email_target": "nobody"},
-        {"email_target": "a@b@c.org"},
-        {"email_target": "a\n@example.org"},
-    ],
-)
-def test_a_target_that_is_none_is_refused(wrong: dict[str, str]) -> None:
+@pytest.mark.parametrize("wrong", [{"sms_target": "****9999"}, {"email_target": "****.org"}, {"email_target": "****"}])
+def test_a_masked_target_that_is_not_the_one_that_was_shown_is_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(Problem) as refused:
         changed(**wrong)
     assert refused.value.document.status == 422
-    assert not [value for value in wrong.values() if value and value in refused.value.document.detail]
 
 
 @pytest.mark.integration
@@ -146,9 +134,11 @@ WRONG: list[tuple[str, str, Any]] = [
     ("PUT", "/notifications/config", {"version": 1, "channels": {"fax": True}}),
     ("PUT", "/notifications/config", {"version": 1, "channels": {"sms": 1}}),
     ("PUT", "/notifications/config", {"version": 1, "event_types": ["rain"]}),
-    ("PUT", "/notifications/config", {"version": 1, "sms_per_hour": -1}),
+    ("PUT", "/notifications/config", {"version": 1, "sms_per_hour": 0}),
     ("PUT", "/notifications/config", {"version": 1, "emails_per_hour": 1001}),
-    ("PUT", "/notifications/config", {"version": 1, "sms_target": "+1555123456789012345"}),
+    ("PUT", "/notifications/config", {"version": 1, "sms_target": 15551234567}),
+    ("PUT", "/notifications/config", {"version": 1, "sms_target": "+" + "1" * 300}),
+    ("PUT", "/notifications/config", {"version": 1, "email_target": "****.com"}),
     ("PUT", "/notifications/config", {"version": 1, "summary_minutes_after_close": 721}),
     ("POST", "/notifications/test", {}),
     ("POST", "/notifications/test", {"channel": "pigeon"}),
