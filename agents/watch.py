@@ -43,7 +43,7 @@ async def on_ticks(
 ) -> None:
     """Fold the ticks into the symbol's facts and tell who watches it; ticks older than the newest change nothing.
 
-    The canary's say besides how volatile the market is.
+    Those of the canary also say how volatile the market is.
     """
     ticks = read_ticks(record, partitions=partitions, wall_now=now.wall)
     if isinstance(ticks, Poison):

@@ -67,23 +67,25 @@ class ChannelChoice(_Body):
     email: StrictBool | None = None
 
 
+PerHour = Annotated[StrictInt, Field(ge=1, le=1000)]
+
+
 class PreferencesChange(_Body):
     """The version of the notification preferences that is changed, and the fields that change.
 
-    A target that is sent as it was shown, masked, stays as it is; null removes it.
+    What is left out stays as it is, and so does a target that is sent as it was shown, masked; null removes a target.
     """
 
     version: Annotated[StrictInt, Field(ge=1, lt=2**31, description="as GET answered it")]
-    channels: ChannelChoice = ChannelChoice()
-    sms_target: (
-        Annotated[StrictStr, Field(max_length=300, description="a phone number, +15551234567, or an SNS topic's ARN")]
-        | None
-    ) = None
-    email_target: Annotated[StrictStr, Field(max_length=300, description="an e-mail address")] | None = None
-    event_types: Annotated[list[EventType], Field(max_length=len(get_args(EventType)))] = []
-    sms_per_hour: Annotated[StrictInt, Field(ge=1, le=1000)] = 1
-    emails_per_hour: Annotated[StrictInt, Field(ge=1, le=1000)] = 1
-    summary_minutes_after_close: Annotated[StrictInt, Field(ge=0, le=12 * 60)] = 0
+    channels: ChannelChoice | None = None
+    sms_target: Annotated[
+        StrictStr | None, Field(max_length=300, description="a phone number, +15551234567, or an SNS topic's ARN")
+    ] = None
+    email_target: Annotated[StrictStr | None, Field(max_length=300, description="an e-mail address")] = None
+    event_types: Annotated[list[EventType] | None, Field(max_length=len(get_args(EventType)))] = None
+    sms_per_hour: PerHour | None = None
+    emails_per_hour: PerHour | None = None
+    summary_minutes_after_close: Annotated[StrictInt | None, Field(ge=0, le=12 * 60)] = None
 
 
 class ChannelTest(_Body):

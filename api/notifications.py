@@ -83,7 +83,8 @@ def changes_of(body: PreferencesChange, current: Preferences) -> dict[str, Any]:
 
     What else a target may be is the engine's to say.
     """
-    changes = body.model_dump(mode="json", exclude_unset=True, exclude={"version"})
+    sent = body.model_dump(mode="json", exclude_unset=True, exclude={"version"})
+    changes = {name: value for name, value in sent.items() if value is not None or name in TARGETS}
     if "channels" in changes:
         chosen = {name: value for name, value in changes["channels"].items() if value is not None}
         changes["channels"] = current.channels.model_dump() | chosen

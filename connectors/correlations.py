@@ -8,6 +8,7 @@ here is in its way: a connection, a thread and short transactions of its own, an
 import asyncio
 import datetime as dt
 import itertools
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -80,18 +81,28 @@ class Correlations:
         }
         found = [
             (day, pair.symbol_a, pair.symbol_b, at, pair.correlation, pair.observations)
-            for pair in await asyncio.to_thread(known_pairs, by_symbol)
+            for pair in await _in_a_thread(by_symbol)
         ]
         for begin in range(0, len(found), ROWS_A_TRANSACTION):
             await connection.executemany(tables.CORRELATIONS_UPSERT, found[begin : begin + ROWS_A_TRANSACTION])
         _log.info("correlations", day=day.isoformat(), symbols=len(by_symbol), pairs=len(found))
 
 
-def known_pairs(closes: Mapping[str, Closes]) -> Sequence[Pair]:
-    """Return the pairs whose correlation is known, in the order of their names."""
+async def _in_a_thread(closes: Mapping[str, Closes]) -> Sequence[Pair]:
+    given_up = threading.Event()
+    try:
+        return await asyncio.to_thread(known_pairs, closes, given_up=given_up)
+    finally:
+        given_up.set()  # or the process could not end before the thread
+
+
+def known_pairs(closes: Mapping[str, Closes], *, given_up: threading.Event) -> Sequence[Pair]:
+    """Return the pairs whose correlation is known, in the order of their names; no more once it is given up."""
     enough = sorted(symbol for symbol, days in closes.items() if len(days) > MINIMUM_RETURNS)
     found: list[Pair] = []
     for first, second in itertools.combinations(enough, 2):
+        if given_up.is_set():
+            break
         pairs = matrix({first: closes[first], second: closes[second]})
         found += [pair for pair in pairs if isinstance(pair.correlation, Decimal)]
         time.sleep(0)  # the threads that trade go first

@@ -66,6 +66,7 @@ def test_only_what_is_sent_changes_and_a_channel_that_is_left_out_stays() -> Non
     assert changed(channels={"email": True}) == {"channels": {"sms": True, "email": True}}
     assert changed(channels={"sms": False}) == {"channels": {"sms": False, "email": False}}
     assert changed(event_types=[]) == {"event_types": []}
+    assert changed(event_types=None, channels=None, sms_per_hour=None) == {}
 
 
 @pytest.mark.parametrize("wrong", [{"sms_target": "****9999"}, {"email_target": "****.org"}, {"email_target": "****"}])

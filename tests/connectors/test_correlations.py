@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import pathlib
+import threading
 import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -19,7 +20,9 @@ from connectors.correlations import Correlations, known_pairs
 from migrations.runner import migrate
 from streams.settings import Settings
 from tests.connectors.running import process, settings_of, topics_of, with_database
+from trading.correlation import Pair
 from trading.inputs import Company, PriceBar
+from trading.market import Closes
 
 CLOSE = dt.datetime(2024, 3, 14, 20, tzinfo=dt.UTC)  # a Thursday
 
@@ -203,14 +206,38 @@ async def test_a_bar_from_the_future_stops_no_close(database: str, tables: Table
     assert len(found) == 2
 
 
+def pairs_of(closes: dict[str, Closes]) -> list[Pair]:
+    return list(known_pairs(closes, given_up=threading.Event()))
+
+
 def test_a_pair_is_known_from_thirty_common_returns_on() -> None:
     first, second = closes("A", 31), closes("B", 31)
     days = [day_at(number).date() for number in range(31)]
     both = {"B": tuple(zip(days, second, strict=True)), "A": tuple(zip(days, first, strict=True))}
-    (pair,) = known_pairs(both)
+    (pair,) = pairs_of(both)
     assert (pair.symbol_a, pair.symbol_b, pair.observations) == ("A", "B", 30)
-    assert known_pairs(both | {"B": both["B"][1:]}) == []
-    assert known_pairs(both | {"B": tuple((day, Decimal(5)) for day in days)}) == []  # without variance
+    assert pairs_of(both | {"B": both["B"][1:]}) == []
+    assert pairs_of(both | {"B": tuple((day, Decimal(5)) for day in days)}) == []  # without variance
+
+
+async def test_work_that_nobody_waits_for_any_more_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a process with hundreds of companies could not end in time."""
+    begun, calls = threading.Event(), []
+
+    def slowly(closes: dict[str, Closes]) -> tuple[Pair, ...]:
+        calls.append(sorted(closes))
+        begun.set()
+        time.sleep(0.05)
+        return ()
+
+    monkeypatch.setattr(correlations, "matrix", slowly)
+    days = tuple((day_at(number).date(), Decimal(1)) for number in range(31))
+    task = asyncio.create_task(correlations._in_a_thread({f"S{number}": days for number in range(1000)}))
+    await asyncio.to_thread(begun.wait)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert len(calls) < 1000  # of 499,500
 
 
 @pytest.mark.integration
