@@ -265,11 +265,13 @@ class Laws:
                 assert (effect.tranche, effect.of_tranches) == (1, 1)
                 assert not after.live(effect.symbol, side="buy")
                 if effect.purpose == "rebalance":
-                    self._rebalancing(before, position, effect, effects)
+                    self._rebalancing(before, after, position, effect, effects)
 
-    def _rebalancing(self, before: Portfolio, position: Position, order: Order, effects: tuple[Effect, ...]) -> None:
+    def _rebalancing(
+        self, before: Portfolio, after: Portfolio, position: Position, order: Order, effects: tuple[Effect, ...]
+    ) -> None:
         """A rebalance is explained (28), inside the window (24), and sent while nothing stops entries (12)."""
-        self._in_window(before, order)
+        self._in_window(before, after, order)
         decision = self.decisions[order.decision_id]
         assert decision.source_type == "rebalance"
         assert decision.quantity == order.quantity <= position.quantity
@@ -293,7 +295,7 @@ class Laws:
         if set(rules) == {"max_position_pct"}:
             assert (left + 1) * price > limit  # the least number of shares
 
-    def _in_window(self, before: Portfolio, order: Order) -> None:
+    def _in_window(self, before: Portfolio, after: Portfolio, order: Order) -> None:
         """Inside the window and while neither an operator nor a breaker stops what is not an exit."""
         session = CALENDAR.minute_to_session(pandas.Timestamp(order.created_at).floor("min"), direction="none")
         margin = pandas.Timedelta(minutes=before.policy.window_margin_minutes)
@@ -308,7 +310,7 @@ class Laws:
         assert not [breaker for breaker in before.breakers if breaker.until > order.created_at]
 
     def _entering(self, before: Portfolio, after: Portfolio, order: Order, decision: Decision) -> None:
-        self._in_window(before, order)
+        self._in_window(before, after, order)
         assert not [until for symbol, until in before.cooldowns if symbol == order.symbol and until > order.created_at]
         assert order.decision_id not in self.ended_entries
         sent = [each.quantity for each in self.orders.values() if each.decision_id == order.decision_id]

@@ -182,6 +182,24 @@ def test_every_bound_loosens_in_one_direction_alone(name: str, twice: bool) -> N
     assert loosened(before, before) == ()
 
 
+@pytest.mark.covers("R16.1")
+def test_a_hand_edit_that_is_refused_is_told_and_one_that_waits_for_its_token_is_not() -> None:
+    """Nobody reads the answer to what was typed into a table (decision 59)."""
+    desk = Desk()
+    for version, changes in ((1, {"daily_loss_pct": "7"}), (1, {"no_such_field": 1}), (9, {"daily_loss_pct": "0.01"})):
+        fields = {"version": version, "changes": changes}
+        result = desk.command("update_config", issued_by="sql", **fields)
+        assert desk.command("update_config", issued_by="api:operator", **fields).error == result.error
+        alert = desk.records("alert")[-1]
+        assert (alert.severity, alert.body) == ("warning", result.error)
+    told = desk.records("alert")
+    assert len(told) == 3
+    asked = desk.command("update_config", issued_by="sql", version=1, changes={"daily_loss_pct": "0.9"})
+    assert asked.confirmation_token is not None
+    assert desk.command("update_config", issued_by="sql", version=1, changes={"daily_loss_pct": "0.01"}).accepted
+    assert desk.records("alert") == told
+
+
 @pytest.mark.covers("R5.5")
 @pytest.mark.covers("R5.6")
 def test_a_tier_set_by_hand_is_recorded_told_and_held() -> None:
