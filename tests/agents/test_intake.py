@@ -75,6 +75,7 @@ async def test_an_account_that_nobody_configured_is_a_dead_letter(name: str) -> 
     assert sent.inbox == []
 
 
+@pytest.mark.covers("R1.2")
 async def test_a_recommendation_takes_its_symbols_facts_along() -> None:
     known = facts()
     known.put("AAPL", SymbolFacts(symbol="AAPL", sector="Technology", last_price=Decimal("187.1"), last_price_at=at(0)))

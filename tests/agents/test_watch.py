@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from agents import watch
 from agents.board import Board
 from agents.clock import Now
@@ -48,6 +50,7 @@ async def test_a_tick_moves_the_last_price_and_an_older_one_does_not() -> None:
     assert (str(found.last_price), found.last_price_at) == ("100", at(10))
 
 
+@pytest.mark.covers("R4.4")
 async def test_a_tick_through_the_stop_is_in_the_inbox_at_once_with_the_instant_of_the_tick() -> None:
     market = Market(None, levels())
     await market.tick("93", 0)
@@ -74,6 +77,7 @@ async def test_ticks_are_in_memory_until_they_are_flushed() -> None:
     assert list(market.rows) == [b"AAPL"]
 
 
+@pytest.mark.covers("R7.3")
 async def test_five_percent_in_fifteen_minutes_is_a_fast_move() -> None:
     market = Market(None, levels())
     await market.tick("100", 0)
@@ -141,6 +145,7 @@ async def test_a_company_makes_a_symbol_known_and_a_null_makes_it_unknown() -> N
     assert unknown.sector is None
 
 
+@pytest.mark.covers("R10.1")
 async def test_an_earnings_date_is_told_when_it_changes() -> None:
     market = Market(None, levels())
     value = {"symbol": "AAPL", "earnings_on": "2026-04-30", "session": "amc", "source": "x"}
