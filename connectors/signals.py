@@ -1,19 +1,10 @@
-"""Signals: records of a file to a topic, checked line by line, and a small momentum producer for the demo.
-
-The producer goes by the t-statistic of the last 20 daily returns against the last 60 (time-series momentum: T.
-Moskowitz, Y. H. Ooi and L. H. Pedersen, "Time series momentum", Journal of Financial Economics 104, 2012). It is a
-sample, not advice.
-"""
+"""Signals: records of a file to a topic, checked line by line."""
 
 import datetime as dt
-import itertools
 import json
-import math
-import statistics
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from decimal import Decimal
+from collections.abc import Iterable
 from typing import Any
 
 from confluent_kafka import KafkaException, Message, Producer
@@ -22,45 +13,10 @@ from confluent_kafka.admin import AdminClient
 from streams.codec import Poison, parse
 from streams.settings import Settings
 from streams.topics import TOPICS, Topic, partition_for
-from trading import ids
-from trading.inputs import Action, Recommendation
-from trading.money import ratio
-
-SHORT, LONG = 20, 60
-"""Daily returns in the window that is judged, and in the one it is judged by."""
-ACTS_BEYOND = 0.5
-"""Standard errors from which a recommendation is to buy or to sell; nearer to zero it is to hold."""
 
 COULD_NOT_RUN, REFUSED, DONE = 2, 1, 0
 _SECONDS_TO_ARRIVE = 30.0
 _SECONDS_BETWEEN_LINES = 2.0
-
-
-def momentum(symbol: str, closes: Sequence[Decimal], *, generated_at: dt.datetime) -> Recommendation | None:
-    """Recommend by the momentum of daily closes in dollars, oldest first; None with fewer than 61, or all alike.
-
-    z = (mean of the last 20 returns - mean of the last 60) / (standard deviation of the last 60 / sqrt(20)).
-    Buy from z = 0.5, sell from -0.5, hold between; confidence is the normal distribution's P(Z <= |z|), 0.5 to 1.
-    """
-    if len(closes) <= LONG:
-        return None
-    prices = [float(close) for close in closes[-LONG - 1 :]]
-    returns = [after / before - 1 for before, after in itertools.pairwise(prices)]
-    spread = statistics.stdev(returns)
-    if spread == 0:
-        return None
-    z = (statistics.fmean(returns[-SHORT:]) - statistics.fmean(returns)) / (spread / math.sqrt(SHORT))
-    action: Action = "buy" if z >= ACTS_BEYOND else "sell" if z <= -ACTS_BEYOND else "hold"
-    return Recommendation(
-        recommendation_id=ids.of("momentum", symbol, generated_at.isoformat()),
-        symbol=symbol,
-        action=action,
-        mode="paper_eligible",
-        confidence=ratio((1 + math.erf(abs(z) / math.sqrt(2))) / 2),
-        generated_at=generated_at,
-        thesis=f"{SHORT} against {LONG} days of returns: z = {z:.2f}",
-        reference_price=closes[-1],
-    )
 
 
 def produce(lines: Iterable[bytes], topic: str, bootstrap: str, settings: Settings) -> int:

@@ -2,7 +2,7 @@
 
 The engine runs on event time (`STONKS_CLOCK=events`) with 500 USD. Each step sends one instant's ticks, or a close's
 bars, and waits until the engine has applied them, as if the year went by tick by tick. The recommendations are those of
-the sample producer (`connectors/signals.py`).
+the sample producers (`connectors/samples.py`); micro trading is switched on, as an operator would.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from connectors.signals import momentum
-from stack.demo_market import SECTORS, TICK_MINUTES, Market
+from connectors.samples import momentum
+from stack.demo_market import SECTORS, TICK_MINUTES, TREND_MINUTE, Market
 from stack.engine import Addresses
 from stack.errors import StackError
 from streams.codec import encode
@@ -32,6 +32,7 @@ TOPIC_OF = {
     "PriceTicks": "price-ticks",
     "MarketStress": "market-stress",
     "Recommendation": "recommendations",
+    "TrendSummary": "trend-summaries",
 }
 
 
@@ -56,6 +57,7 @@ class Demo:
             async with aiohttp.ClientSession(base_url=self._addresses.http, headers=self._headers) as self._http:
                 await self._send(self._market.companies())
                 await self._send(self._market.history())
+                await self._configure(micro_trading_enabled=True)
                 await self._replay()
                 await self._until("projection_lag")
                 await self._report()
@@ -86,12 +88,27 @@ class Demo:
         for minute in TICK_MINUTES:
             reading = self._market.stress(session) if minute == TICK_MINUTES[0] else None
             await self._send([*([reading] if reading is not None else []), *self._market.ticks(session, minute)])
+            if minute == TREND_MINUTE:
+                await self._send(self._market.trends(session, minute))
         await self._send(self._market.bars(session))
         signals = (
             momentum(symbol, self._market.closes(symbol, until=session.on), generated_at=session.close_at)
             for symbol in SECTORS
         )
         await self._send(signal for signal in signals if signal is not None)
+
+    async def _configure(self, **changes: Any) -> None:
+        """Change the policy, and confirm what loosens a limit."""
+        async with self._http.get("/api/trading/config") as answer:
+            body: dict[str, Any] = {"version": (await answer.json())["version"], **changes}
+        async with self._http.put("/api/trading/config", json=body) as answer:
+            status, said = answer.status, await answer.json()
+        if status == 202 and "confirmation_token" in said:
+            body["confirmation_token"] = said["confirmation_token"]
+            async with self._http.put("/api/trading/config", json=body) as answer:
+                status, said = answer.status, await answer.json()
+        if status != 200:
+            raise StackError(f"the demo cannot change the policy: {status} {said.get('detail') or said}")
 
     async def _send(self, records: Iterable[BaseModel]) -> None:
         """Produce records, then wait until everything they led to has been applied."""
@@ -134,7 +151,13 @@ class Demo:
             await self._table(connection, "Decisions", _DECISIONS)
             await self._table(connection, "Orders", _ORDERS)
             await self._table(connection, "Closed trades", _TRADES)
+            await self._table(connection, "Micro trades", _MICRO)
             await self._table(connection, "Circuit breakers", _BREAKERS)
+            await self._table(connection, "Risk tier", _TIERS)
+            await self._table(connection, "Rebalances", _REBALANCES)
+            await self._table(connection, "Entries in tranches", _TRANCHES)
+            await self._table(connection, "Wash sales", _WASH_SALES)
+            await self._table(connection, "Stops raised", _STOPS)
         finally:
             await connection.close()
         status = await self._status()
@@ -172,4 +195,29 @@ SELECT exit_purpose, count(*) || ' closed,', count(*) FILTER (WHERE realized_pnl
 _BREAKERS = """
 SELECT trigger || coalesce(' ' || symbol, ''), event, to_char(at, 'YYYY-MM-DD HH24:MI') || ' UTC'
   FROM circuit_breaker_events WHERE account_id = $1 ORDER BY at
+"""
+_MICRO = """
+SELECT exit_purpose, count(*) || ' closed,', count(*) FILTER (WHERE realized_pnl > 0) || ' won,',
+       'profit ' || sum(realized_pnl)
+  FROM trades WHERE account_id = $1 AND is_micro GROUP BY 1 ORDER BY count(*) DESC, 1
+"""
+_TIERS = """
+SELECT previous_tier || ' to ' || new_tier, source, to_char(at, 'YYYY-MM-DD HH24:MI') || ' UTC'
+  FROM risk_tier_history WHERE account_id = $1 ORDER BY at
+"""
+_REBALANCES = """
+SELECT symbol, 'sold ' || sum(quantity) || ' in', count(*) || ' orders'
+  FROM orders WHERE account_id = $1 AND purpose = 'rebalance' GROUP BY 1 ORDER BY 1
+"""
+_TRANCHES = """
+SELECT of_tranches || ' tranches', count(DISTINCT decision_id) || ' entries,', count(*) || ' orders sent'
+  FROM orders WHERE account_id = $1 AND purpose = 'entry' AND of_tranches > 1 GROUP BY of_tranches ORDER BY 1
+"""
+_WASH_SALES = """
+SELECT symbol, count(*) || ' lots,', 'disallowed ' || round(sum(disallowed_loss), 2)
+  FROM tax_lots WHERE account_id = $1 AND status = 'washed' GROUP BY 1 ORDER BY 1
+"""
+_STOPS = """
+SELECT reason, count(*) FROM position_stop_levels
+ WHERE account_id = $1 AND reason NOT IN ('opened', 'tranche', 'closed') GROUP BY 1 ORDER BY 2 DESC, 1
 """

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
+from connectors.samples import intraday
 from trading import trading_window
-from trading.inputs import Company, MarketStress, PriceBar, PriceTicks
+from trading.inputs import Company, MarketStress, PriceBar, PriceTicks, TrendSummary
 from trading.money import CENT
 from trading.trading_window import Session
 
@@ -38,6 +39,8 @@ SECTORS = {
 }
 TICK_MINUTES = (1, 16, 31, 46, 61, 180, 300, 374, 389)
 """Minutes after the open at which each symbol has a tick; the first ones are as far apart as tranches are."""
+TREND_MINUTE = 61
+"""When the trend of the session so far is told: early enough for a micro trade to be over before the close."""
 FULL_SESSION = 390
 
 
@@ -92,11 +95,18 @@ class Market:
 
     def ticks(self, session: Session, minute: int) -> Iterator[PriceTicks]:
         """Yield the tick of each symbol some minutes after the open of a full session; half days are told faster."""
-        length = session.close_at - session.open_at
-        at = session.open_at + length * minute / FULL_SESSION
         for symbol in SECTORS:
             price = _price(self._days[symbol][session.on], Decimal(minute) / FULL_SESSION)
-            yield PriceTicks(symbol=symbol, price=price, at=at, source="demo")
+            yield PriceTicks(symbol=symbol, price=price, at=_instant(session, minute), source="demo")
+
+    def trends(self, session: Session, minute: int) -> Iterator[TrendSummary]:
+        """Yield what the sample producer says of each symbol some minutes after the open of a full session."""
+        for symbol in SECTORS:
+            closes = self.closes(symbol, until=session.on)[:-1]
+            price = _price(self._days[symbol][session.on], Decimal(minute) / FULL_SESSION)
+            trend = intraday(symbol, closes=closes, price=price, at=_instant(session, minute))
+            if trend is not None:
+                yield trend
 
     def closes(self, symbol: str, *, until: dt.date) -> tuple[Decimal, ...]:
         """Return the closes of a symbol up to and including a session, oldest first."""
@@ -108,6 +118,10 @@ class Market:
         if before is None:
             return None
         return MarketStress(name="vix", value=self._vix[before], at=session.open_at + dt.timedelta(minutes=1))
+
+
+def _instant(session: Session, minute: int) -> dt.datetime:
+    return session.open_at + (session.close_at - session.open_at) * minute / FULL_SESSION
 
 
 def _price(day: Day, part: Decimal) -> Decimal:

@@ -126,7 +126,7 @@ def _play(
     """Play the demo in a thread, while this one keeps the processes up: they die with the thread that starts them."""
     from stack.demo import Demo  # noqa: PLC0415 - the market's calendar takes a second, and only the demo needs it
 
-    demo = Demo(chosen, addresses, token=tokens(folder, chosen)["viewer"], say=checklist.say, speed=speed)
+    demo = Demo(chosen, addresses, token=tokens(folder, chosen)["operator"], say=checklist.say, speed=speed)
     failures: list[Exception] = []
 
     def play() -> None:
@@ -187,5 +187,9 @@ def _speed(text: str) -> float:
 
 
 def _assert_nothing_given(chosen: Settings) -> None:
+    if not chosen.api_token_operator.get_secret_value() and (
+        chosen.api_token_viewer.get_secret_value() or chosen.api_token_armer.get_secret_value()
+    ):
+        raise StackError("the demo changes the policy: set STONKS_API_TOKEN_OPERATOR too, or none of the tokens")
     if given_kafka(chosen) or given_database(chosen):
         raise StackError("the demo has a Kafka and a PostgreSQL of its own: unset STONKS_KAFKA and STONKS_DATABASE_URL")

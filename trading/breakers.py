@@ -155,6 +155,7 @@ def _tell(
         actual_value=actual_value,
         until=until,
     )
+    step.change(tripped_on=trading_window.new_york_date(step.now))
     what = f"{trigger.replace('_', ' ')} {symbol or ''}".strip()
     body = f"The {what} breaker tripped: {actual_value:.4f} against a limit of {threshold:f}"
     body += f", a loss of {lost:.2f} dollars" if lost is not None else ""

@@ -2,17 +2,32 @@
 
 import datetime as dt
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
 from pydantic import ValidationError
 
-from trading import dedupe, exits, fills, ids
-from trading.inputs import AdjustReserve, Command, Kill, Pause, ReleaseRiskTier, Resume, SetRiskTier, UpdateConfig
+from trading import dedupe, equity, exits, fills, ids, preferences, prices, tier_control
+from trading.events import EarningsChanged
+from trading.inputs import (
+    AdjustReserve,
+    Command,
+    FlagEarnings,
+    Kill,
+    Pause,
+    ReleaseRiskTier,
+    Resume,
+    SendTestNotification,
+    SetRiskTier,
+    UpdateConfig,
+    UpdateNotifications,
+)
 from trading.money import to_cents
 from trading.policy import POLICY, RiskTier, TradingPolicy
 from trading.portfolio import Confirmation
-from trading.records import CommandResult, ConfigChange, TierChange
+from trading.preferences import NotificationPreferences
+from trading.records import CommandResult, ConfigChange
 from trading.step import Step
 
 LONGEST_ERROR = 500
@@ -20,7 +35,6 @@ MOST_COMMANDS = 1_000  # ids that are kept, so that no flood of commands can swe
 CONFIRM_WITHIN = dt.timedelta(minutes=5)
 SET_ELSEWHERE = {
     "mode": "is set by STONKS_MODE when the stack starts",
-    "micro_trading_enabled": "micro trading is not part of this build",
 }
 Answer = dict[str, Any]
 ACCEPTED: Answer = {"accepted": True}
@@ -62,7 +76,7 @@ def _kill(step: Step, command: Kill) -> Answer:
         if order.side == "buy" and not order.cancel_sent:
             exits.cancel(step, order, reason="kill")
     for position in step.portfolio.positions:
-        if position.exit is None or position.exit.revision == 0:
+        if position.exit is None or position.exit.revision == 0 or not position.is_leaving:
             exits.want(step, position, purpose="kill")
         exits.pursue(step, position.symbol)
     step.notify(
@@ -72,19 +86,10 @@ def _kill(step: Step, command: Kill) -> Answer:
 
 
 def _set_risk_tier(step: Step, command: SetRiskTier) -> Answer:
-    previous = step.portfolio.risk_tier
-    step.change(risk_tier=command.risk_tier, tier_held=True)
-    if previous != command.risk_tier:
-        step.record(
-            TierChange,
-            change_id=ids.of("tier", step.portfolio.account_id, step.seq),
-            previous_tier=previous,
-            new_tier=command.risk_tier,
-            source="operator",
-            metrics={"issued_by": command.issued_by},
-        )
-        subject = f"Risk tier: {previous} to {command.risk_tier}"
-        step.notify("tier_changed", severity="info", subject=subject, body=f"{subject}, set by {command.issued_by}.")
+    step.change(tier_held=True)
+    if step.portfolio.risk_tier != command.risk_tier:
+        metrics, why = {"issued_by": command.issued_by}, f"set by {command.issued_by}"
+        tier_control.change(step, command.risk_tier, source="operator", metrics=metrics, why=why)
     return ACCEPTED
 
 
@@ -101,6 +106,20 @@ def _adjust_reserve(step: Step, command: AdjustReserve) -> Answer:
     if command.amount > step.portfolio.spendable:
         return refused("invalid_field", f"amount: {step.portfolio.spendable:f} of cash is free")
     fills.move_reserve(step, command.amount, trigger="manual_adjustment", reason=command.reason)
+    return ACCEPTED
+
+
+def _flag_earnings(step: Step, command: FlagEarnings) -> Answer:
+    """Take a date entered by hand over at once (R10.1); `intake` sends it on to `earnings-dates` for everybody else."""
+    prices.on_earnings(
+        step,
+        EarningsChanged(
+            account_id=command.account_id,
+            symbol=command.symbol,
+            earnings_on=command.earnings_on,
+            session=command.session,
+        ),
+    )
     return ACCEPTED
 
 
@@ -136,12 +155,31 @@ def _update_config(step: Step, command: UpdateConfig) -> Answer:
     return ACCEPTED
 
 
+def _update_notifications(step: Step, command: UpdateNotifications) -> Answer:
+    """Put changed notification preferences in force (R19.9); who changed what is kept, targets masked."""
+    before = step.portfolio.preferences
+    if command.version != before.version:
+        return refused("stale_version", f"the preferences are at version {before.version}")
+    after = preferences.revised(before, command.changes)
+    if not isinstance(after, NotificationPreferences):
+        return refused(*after)
+    step.change(preferences=after)
+    body = f"Version {after.version}, by {command.issued_by}: {preferences.difference(before, after)}."
+    step.alert("Notification preferences changed", body=body, severity="info")
+    return ACCEPTED
+
+
+def _send_test(step: Step, command: SendTestNotification) -> Answer:
+    body = f"A test message on the channel {command.channel}, asked for by {command.issued_by}."
+    step.notify("test", severity="info", subject="Test message", body=body, channel=command.channel)
+    return ACCEPTED
+
+
 def _put_in_force(step: Step, policy: TradingPolicy) -> None:
     """Change the policy; a changed capital limit is a deposit or a withdrawal, not a day's profit or loss."""
-    value, base = step.portfolio.total_value, step.portfolio.day_base
+    value = step.portfolio.total_value
     step.change(policy=policy, confirmation=None)
-    if base is not None:
-        step.change(day_base=base + step.portfolio.total_value - value)
+    equity.shift(step, step.portfolio.total_value - value)
     step.touch_all()
     for position in step.portfolio.positions:
         exits.judge(step, position.symbol)
@@ -176,6 +214,8 @@ def loosened(before: TradingPolicy | RiskTier, after: TradingPolicy | RiskTier, 
             continue
         extra = field.json_schema_extra
         direction = extra.get("loosens") if isinstance(extra, dict) else None
+        if isinstance(extra, dict) and extra.get("zero_is_never"):
+            old, new = old or math.inf, new or math.inf
         if (direction == "up" and new > old) or (direction == "down" and new < old):
             found.append(path + name)
     return tuple(found)
@@ -209,5 +249,8 @@ _HANDLERS: dict[type[Any], Callable[[Step, Any], Answer]] = {
     SetRiskTier: _set_risk_tier,
     ReleaseRiskTier: _release_risk_tier,
     AdjustReserve: _adjust_reserve,
+    FlagEarnings: _flag_earnings,
     UpdateConfig: _update_config,
+    UpdateNotifications: _update_notifications,
+    SendTestNotification: _send_test,
 }

@@ -6,6 +6,7 @@ so that every machine computes the same digits. A pair without 30 common returns
 
 import itertools
 import math
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -25,6 +26,24 @@ class CorrelationRule(NamedTuple):
     greatest: Decimal | None
     factor: Decimal
     rejected: bool
+
+
+class Pair(NamedTuple):
+    """One pair of the matrix, `symbol_a` < `symbol_b`; no correlation where it is undefined."""
+
+    symbol_a: str
+    symbol_b: str
+    correlation: Decimal | None
+    observations: int
+
+
+def matrix(closes: Mapping[str, Closes]) -> tuple[Pair, ...]:
+    """Return every pair of the tracked symbols once, in the order of their names (R9.1).
+
+    The other half is its mirror and the diagonal is 1, so that neither is computed or kept.
+    """
+    pairs = itertools.combinations(sorted(closes), 2)
+    return tuple(Pair(first, second, *pair(closes[first], closes[second])) for first, second in pairs)
 
 
 def pair(first: Closes, second: Closes) -> tuple[Decimal | None, int]:

@@ -1,12 +1,13 @@
-"""Decision records (R17): one for every recommendation and every exit, with all that it was decided on."""
+"""Decision records (R17): one for every signal and every exit, with all that it was decided on."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 from trading import circuit_breaker, earnings, ids
 from trading.effects import Check, Decision, Purpose, SourceType
 from trading.gates import NOT_ASKED, Candidate, Evaluation
-from trading.inputs import Recommendation
+from trading.inputs import Recommendation, TrendSummary
 from trading.money import ZERO
 from trading.portfolio import Portfolio, Position
 from trading.step import Step
@@ -14,8 +15,10 @@ from trading.step import Step
 NOT_APPLICABLE = Check(result="not_applicable")
 
 
-def signal_decision(step: Step, candidate: Candidate, evaluation: Evaluation, *, recommendation: Recommendation) -> str:
-    """Emit the decision on a recommendation and return its id; a sell's quantity is the whole position."""
+def signal_decision(
+    step: Step, candidate: Candidate, evaluation: Evaluation, *, signal: Recommendation | TrendSummary
+) -> str:
+    """Emit the decision on a recommendation or a trend and return its id; a sell's quantity is the whole position."""
     portfolio = step.portfolio
     act = evaluation.skip_reason is None
     quantity = ZERO
@@ -40,11 +43,11 @@ def signal_decision(step: Step, candidate: Candidate, evaluation: Evaluation, *,
             correlation_check_result=evaluation.correlation,
             sector_exposure_check_result=evaluation.sector,
             earnings_proximity_flag=evaluation.earnings_flag,
-            recommendation_id=recommendation.recommendation_id,
+            recommendation_id=candidate.source_id if candidate.source_type == "recommendation" else None,
             confidence=candidate.confidence,
             purpose=("entry" if candidate.action == "buy" else "signal") if act else None,
             sizing=evaluation.sized.sizing if evaluation.sized is not None else None,
-            source=json.loads(recommendation.model_dump_json()),
+            source=json.loads(signal.model_dump_json()),
             **_circumstances(step),
         )
     )
@@ -52,8 +55,8 @@ def signal_decision(step: Step, candidate: Candidate, evaluation: Evaluation, *,
     return decision_id
 
 
-def exit_decision(step: Step, position: Position, *, purpose: Purpose) -> str:
-    """Emit the decision of an exit that the engine makes by itself, and return its id."""
+def exit_decision(step: Step, position: Position, *, purpose: Purpose, quantity: Decimal) -> str:
+    """Emit the decision of an exit of so many shares that the engine makes by itself, and return its id."""
     portfolio = step.portfolio
     source_type: SourceType = "kill" if purpose == "kill" else "rebalance" if purpose == "rebalance" else "exit"
     source_id = f"{position.position_id}:{purpose}:{position.exits + 1}"
@@ -66,8 +69,8 @@ def exit_decision(step: Step, position: Position, *, purpose: Purpose) -> str:
             symbol=position.symbol,
             decision="act",
             gates=NOT_ASKED,
-            computed_position_size=position.market_value,
-            quantity=position.quantity,
+            computed_position_size=quantity * position.last_price,
+            quantity=quantity,
             correlation_check_result=NOT_APPLICABLE,
             sector_exposure_check_result=NOT_APPLICABLE,
             earnings_proximity_flag=earnings.flag(

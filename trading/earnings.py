@@ -47,6 +47,15 @@ def flag(
         return "within_3_days" if sessions <= policy.earnings_window_days else "none"
     if trading_window.sessions_from(earnings_on, until=today) > FORGOTTEN_AFTER:
         return "unknown"
-    first = trading_window.next_session(out_at)
-    second = trading_window.next_session(first.close_at) if first else None
-    return "post_earnings" if second is None or now < second.open_at or generated_at < out_at else "none"
+    is_fresh = generated_at >= out_at and now >= _normal_again_at(out_at, sessions=policy.post_earnings_days)
+    return "none" if is_fresh else "post_earnings"
+
+
+def _normal_again_at(out_at: dt.datetime, *, sessions: int) -> dt.datetime:
+    """Return when that many sessions have passed since a report: the open of the next one (R10.4)."""
+    if sessions == 0:
+        return out_at
+    session = trading_window.next_session(out_at)
+    for _ in range(sessions):
+        session = trading_window.next_session(session.close_at) if session is not None else None
+    return session.open_at if session is not None else dt.datetime.max.replace(tzinfo=dt.UTC)

@@ -56,6 +56,20 @@ GateName = Literal[
 EarningsFlag = Literal["none", "unknown", "within_3_days", "within_1_day", "post_earnings"]
 
 
+EventType = Literal[
+    "breaker_triggered",
+    "breaker_resumed",
+    "tier_changed",
+    "emergency_liquidation",
+    "large_trade",
+    "daily_summary",
+    "weekly_digest",
+    "alert",
+    "kill",
+    "test",
+]
+
+
 class Gate(Frozen):
     """One gate of a decision; `passed` is None where it does not apply or its input is missing."""
 
@@ -153,26 +167,16 @@ class OrderCancel(Frozen):
 
 
 class Notification(Frozen):
-    """A message for the operator."""
+    """A message for the operator; `channel` names the only one it is meant for, None means all that are on."""
 
     notification_id: Id
     account_id: AccountId
-    event_type: Literal[
-        "breaker_triggered",
-        "breaker_resumed",
-        "tier_changed",
-        "emergency_liquidation",
-        "large_trade",
-        "daily_summary",
-        "weekly_digest",
-        "alert",
-        "kill",
-        "test",
-    ]
+    event_type: EventType
     severity: Literal["info", "warning", "critical"]
     subject: str
     body: str
     created_at: Instant
+    channel: Literal["sms", "email"] | None = None
 
 
 class WatchLevel(Frozen):

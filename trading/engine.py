@@ -12,8 +12,10 @@ from trading import (
     circuit_breaker,
     commands,
     entries,
+    equity,
     fills,
     levels,
+    micro_entries,
     prices,
     reconciliation,
     schedule,
@@ -86,11 +88,13 @@ def react(portfolio: Portfolio | None, event: Event, *, seq: int) -> Reaction:
 def _settle(step: Step) -> None:
     """Do what follows from the new figures, whichever event made them."""
     if step.portfolio.snapshot_at is not None:
+        equity.follow(step)
         breakers.check(step)
         if circuit_breaker.trading_state(step.portfolio) != "active":
             for entry in step.portfolio.entries:
                 if entry.unsent > 0:
                     tranches.drop_tranches(step, entry, reason="trading is reducing")
+    micro_entries.leave_overdue(step)
     schedule.begin(step)
     levels.publish(step)
 
@@ -121,7 +125,7 @@ _HANDLERS: dict[Any, Callable[[Step, Any], None]] = {
     WorkerStarted: _worker_started,
     Clock: _nothing_but_time,
     RecommendationReceived: entries.on_recommendation,
-    TrendReceived: prices.on_trend,
+    TrendReceived: micro_entries.on_trend,
     MacroEventReceived: prices.on_macro_event,
     StressReceived: prices.on_stress,
     Mark: prices.on_mark,

@@ -3,18 +3,18 @@
 import datetime as dt
 from decimal import Decimal
 
-from trading import dedupe, exits, trading_window, tranches
+from trading import dedupe, exits, swaps, trading_window, tranches
 from trading.decisions import signal_decision
 from trading.effects import GateName
 from trading.events import RecommendationReceived
 from trading.gates import LIFETIME, Candidate, evaluate
-from trading.inputs import Recommendation
+from trading.inputs import Recommendation, TrendSummary
 from trading.market import CandidateFacts
 from trading.portfolio import Waiting
 from trading.records import Duplicate, Queued
 from trading.step import Step
 
-MOST_WAITING = 32  # with their 90 closes each, so that the row stays small
+MOST_WAITING = 24  # with their 90 closes each, so that the row stays small
 KEPT_THESIS = 200
 NEVER_BETTER: tuple[GateName, ...] = (
     "not_actionable",
@@ -37,32 +37,55 @@ def on_recommendation(step: Step, event: RecommendationReceived) -> None:
         step.record(Duplicate, source_type="recommendation", source_id=source_id, symbol=recommendation.symbol)
         return
     _remember(step, key=key, recommendation=recommendation)
-    _note_newer(step, recommendation)
-    candidate = _supersede(step, _from_facts(recommendation, event.facts))
+    candidate = _from_facts(recommendation, event.facts)
+    note_newer(step, candidate)
+    candidate = _supersede(step, candidate)
     if trading_window.is_window_open(step.now, margin_minutes=step.portfolio.policy.window_margin_minutes):
-        decide(step, candidate, recommendation=recommendation)
+        decide(step, candidate, signal=recommendation)
         return
     failed = {gate.name for gate in evaluate(step.portfolio, candidate).gates if gate.passed is False}
     if failed & set(NEVER_BETTER):
-        decide(step, candidate, recommendation=recommendation)
+        decide(step, candidate, signal=recommendation)
     else:
-        _queue(step, recommendation, facts=event.facts)
+        _queue(step, candidate, recommendation=recommendation)
 
 
-def decide(step: Step, candidate: Candidate, *, recommendation: Recommendation) -> None:
-    """Evaluate every gate, record the decision, and act on it."""
+def decide(step: Step, candidate: Candidate, *, signal: Recommendation | TrendSummary, may_swap: bool = True) -> bool:
+    """Evaluate every gate, record the decision, act on it, and tell whether it was to act.
+
+    A candidate for a swap is decided after the sell that makes place for it.
+    """
     evaluation = evaluate(step.portfolio, candidate)
-    decision_id = signal_decision(step, candidate, evaluation, recommendation=recommendation)
+    if may_swap and isinstance(signal, Recommendation) and len(step.portfolio.queue) < MOST_WAITING:
+        outgoing = swaps.outgoing(step.portfolio, candidate, evaluation)
+        if outgoing is not None:
+            _queue(step, candidate, recommendation=signal, awaits=swaps.sell(step, outgoing, candidate))
+            return False
+    decision_id = signal_decision(step, candidate, evaluation, signal=signal)
     step.keep_state()
     if evaluation.skip_reason is not None:
-        return
+        return False
     if candidate.action == "sell":
         position = step.portfolio.position(candidate.symbol)
         if position is not None:
-            exits.want_by_signal(step, position, decision_id=decision_id)
+            exits.want_by_signal(step, position, source_type=candidate.source_type, decision_id=decision_id)
             exits.pursue(step, candidate.symbol)
+    else:
+        tranches.begin(step, candidate, evaluation, decision_id=decision_id)
+    return True
+
+
+def note_newer(step: Step, candidate: Candidate) -> None:
+    """Break off an entry that a newer signal of its symbol speaks against (R11.4); trends judge micro entries alone."""
+    entry = step.portfolio.entry(candidate.symbol)
+    if entry is None or entry.unsent <= 0 or candidate.generated_at <= entry.generated_at:
         return
-    tranches.begin(step, candidate, evaluation, decision_id=decision_id)
+    if candidate.is_micro and not entry.is_micro:
+        return
+    low = candidate.confidence < step.portfolio.tier.min_confidence
+    if low or candidate.action != "buy":
+        why = f"a newer {candidate.source_type}: {candidate.action}, confidence {candidate.confidence:f}"
+        step.put_entry(entry.model_copy(update={"deteriorated": why}))
 
 
 def release(step: Step) -> None:
@@ -74,7 +97,7 @@ def release(step: Step) -> None:
     ready = [
         waiting
         for waiting in step.portfolio.queue
-        if waiting.last_price_at is not None and waiting.last_price_at >= session.open_at
+        if waiting.awaits is None and waiting.last_price_at is not None and waiting.last_price_at >= session.open_at
     ]
     for waiting in sorted(ready, key=_best_first):
         leave_queue(step, waiting)
@@ -85,7 +108,14 @@ def leave_queue(step: Step, waiting: Waiting, *, superseded_by: str | None = Non
     step.change(queue=tuple(known for known in step.portfolio.queue if known is not waiting))
     step.touched.add(waiting.recommendation.symbol)
     candidate = _from_waiting(waiting)._replace(superseded_by=superseded_by, window_missed=_missed(step, waiting))
-    decide(step, candidate, recommendation=waiting.recommendation)
+    decide(step, candidate, signal=waiting.recommendation, may_swap=waiting.awaits is None)
+
+
+def decide_awaiting(step: Step, client_order_id: str) -> None:
+    """Decide the candidate that awaited an order's end, whether that freed a place or not (decision 57)."""
+    waiting = swaps.freed_for(step.portfolio, client_order_id)
+    if waiting is not None:
+        leave_queue(step, waiting)
 
 
 def due_at(waiting: Waiting) -> dt.datetime:
@@ -105,17 +135,6 @@ def _remember(step: Step, *, key: str, recommendation: Recommendation) -> None:
         step.alert("Too many recommendations", body=body)
     if dedupe.count(seen) <= dedupe.MOST_KEPT:
         step.change(seen=seen)
-
-
-def _note_newer(step: Step, recommendation: Recommendation) -> None:
-    """Break off an entry that a newer recommendation of its symbol speaks against (R11.4)."""
-    symbol = recommendation.symbol
-    entry = step.portfolio.entry(symbol)
-    if entry is not None and entry.unsent > 0 and recommendation.generated_at > entry.generated_at:
-        low = recommendation.confidence < step.portfolio.tier.min_confidence
-        if low or recommendation.action != "buy":
-            why = f"a newer recommendation: {recommendation.action}, confidence {recommendation.confidence:f}"
-            step.put_entry(entry.model_copy(update={"deteriorated": why}))
 
 
 def _supersede(step: Step, candidate: Candidate) -> Candidate:
@@ -166,7 +185,7 @@ def _from_waiting(waiting: Waiting) -> Candidate:
     return _from_facts(waiting.recommendation, facts)
 
 
-def _queue(step: Step, recommendation: Recommendation, *, facts: CandidateFacts) -> None:
+def _queue(step: Step, candidate: Candidate, *, recommendation: Recommendation, awaits: str | None = None) -> None:
     session = trading_window.next_session(step.now)
     margin = dt.timedelta(minutes=step.portfolio.policy.window_margin_minutes)
     if session is not None and step.now >= session.close_at - margin:  # this session's window is over
@@ -176,15 +195,16 @@ def _queue(step: Step, recommendation: Recommendation, *, facts: CandidateFacts)
         recommendation=recommendation.model_copy(update={"thesis": thesis}),
         queued_at=step.now,
         session_close_at=session.close_at if session is not None else step.now,
-        first_price=recommendation.reference_price or facts.last_price,
-        sector=facts.sector,
-        last_price=facts.last_price,
-        last_price_at=facts.last_price_at,
-        atr=facts.atr,
-        closes=facts.closes,
-        earnings_on=facts.earnings_on,
-        earnings_session=facts.earnings_session,
-        earnings_reported_at=facts.earnings_reported_at,
+        first_price=recommendation.reference_price or candidate.price,
+        sector=candidate.sector,
+        last_price=candidate.price,
+        last_price_at=candidate.price_at,
+        atr=candidate.atr,
+        closes=candidate.closes,
+        earnings_on=candidate.earnings_on,
+        earnings_session=candidate.earnings_session,
+        earnings_reported_at=candidate.earnings_reported_at,
+        awaits=awaits,
     )
     step.change(queue=(*step.portfolio.queue, waiting))
     step.touched.add(recommendation.symbol)
@@ -209,7 +229,7 @@ def _missed(step: Step, waiting: Waiting) -> str | None:
     """Return why the window that a queued recommendation waited for is of no use to it any more (decision 25)."""
     if step.now >= waiting.session_close_at:
         return "older than one session"
-    if waiting.atr is None or waiting.first_price is None or waiting.last_price is None:
+    if waiting.awaits is not None or waiting.atr is None or waiting.first_price is None or waiting.last_price is None:
         return None
     if abs(waiting.last_price - waiting.first_price) > waiting.atr:
         return "the price moved by more than one ATR"

@@ -2,15 +2,16 @@
 
 An exit is wanted until it is done. Inside the regular session it goes out at once; outside it waits for the first mark
 of the session, which decides again on what only a price wanted. While an entry of the symbol is live, its cancel goes
-first.
+first; so does that of a rebalance that sells less than all. A rebalance itself is sent once and never pursued.
 """
 
 import datetime as dt
+from decimal import Decimal
 
 from trading import ids, stop_loss, trading_window
 from trading.breakers import cool_down, count_stop
 from trading.decisions import exit_decision
-from trading.effects import Order, OrderCancel, Purpose
+from trading.effects import Order, OrderCancel, Purpose, SourceType
 from trading.portfolio import Exit, LiveOrder, Position
 from trading.step import Step
 from trading.trading_window import Session
@@ -23,33 +24,56 @@ def judge(step: Step, symbol: str) -> None:
     position = step.portfolio.position(symbol)
     if position is None:
         return
-    if position.exit is None:
+    if not position.is_leaving:
         follows = stop_loss.exit_purpose(position, policy=step.portfolio.policy)
         purpose = "kill" if step.portfolio.halted else follows  # bought while the kill was on its way
         if purpose is not None:
-            want(step, position, purpose=purpose)
-    elif position.exit.revision > 0:
+            position = want(step, position, purpose=purpose)
+    is_selling = bool(step.portfolio.live(symbol, side="sell"))
+    if position.exit is not None and position.is_leaving and (position.exit.revision > 0 or is_selling):
         cooled = _cool(step, position, position.exit)
         if cooled is not position.exit:
             step.put_position(position.model_copy(update={"exit": cooled}))
     pursue(step, symbol)
 
 
-def want(step: Step, position: Position, *, purpose: Purpose) -> None:
-    """Remember that a position is to be left, and why."""
+def want(step: Step, position: Position, *, purpose: Purpose) -> Position:
+    """Remember that a position is to be left, and why; return it as it now stands."""
     is_firm = purpose not in FOLLOWS_PRICE or trading_window.session_at(step.now) is not None
-    wanted = Exit(purpose=purpose, wanted_at=step.now, is_firm=is_firm)
-    step.put_position(position.model_copy(update={"exit": wanted}))
-    step.keep_state()
+    return _take_over(step, position, Exit(purpose=purpose, wanted_at=step.now, is_firm=is_firm))
 
 
-def want_by_signal(step: Step, position: Position, *, decision_id: str) -> None:
-    """Leave a position by a decision that already exists: that of a sell recommendation."""
-    wanted = Exit(
-        purpose="signal", wanted_at=step.now, is_firm=True, source_type="recommendation", decision_id=decision_id
-    )
-    step.put_position(position.model_copy(update={"exit": wanted}))
+def want_by_signal(step: Step, position: Position, *, source_type: SourceType, decision_id: str) -> None:
+    """Leave a position by a decision that already exists: that of a sell recommendation or a bearish trend."""
+    wanted = Exit(purpose="signal", wanted_at=step.now, is_firm=True, source_type=source_type, decision_id=decision_id)
+    _take_over(step, position, wanted)
+
+
+def rebalance(step: Step, position: Position, *, quantity: Decimal | None) -> LiveOrder:
+    """Sell shares of a position that nothing else trades at the moment, all of them without a quantity (R8.5)."""
+    wanted = Exit(purpose="rebalance", quantity=quantity, wanted_at=step.now, is_firm=True)
+    return _send(step, position, wanted=wanted)
+
+
+def end_rebalance(step: Step, order: LiveOrder) -> None:
+    """Forget a rebalance whose order has ended, filled or not, and pursue what has become wanted meanwhile."""
+    position = step.portfolio.position(order.symbol)
+    if position is None or order.purpose != "rebalance":
+        return
+    if position.exit is not None and position.exit.purpose == "rebalance":
+        step.put_position(position.model_copy(update={"exit": None}))
+    judge(step, order.symbol)
+
+
+def _take_over(step: Step, position: Position, wanted: Exit) -> Position:
+    """Put an exit in the place of none, or of a rebalance: one that sells less than all is asked back at once."""
+    leaving = position.model_copy(update={"exit": wanted})
+    step.put_position(leaving)
+    for order in step.portfolio.live(position.symbol, side="sell"):
+        if order.remaining < position.quantity and not order.cancel_sent:
+            cancel(step, order, reason=f"all is to be sold: {wanted.purpose}")
     step.keep_state()
+    return leaving
 
 
 def pursue(step: Step, symbol: str) -> None:
@@ -133,11 +157,13 @@ def _cool(step: Step, position: Position, wanted: Exit) -> Exit:
     return wanted.model_copy(update={"has_cooled": True})
 
 
-def _send(step: Step, position: Position, *, wanted: Exit) -> None:
-    """Send the whole remaining quantity as one market sell, with the exit's one decision and its next revision."""
+def _send(step: Step, position: Position, *, wanted: Exit) -> LiveOrder:
+    """Send what is to be sold as one market sell, with the exit's one decision and its next revision."""
+    quantity = position.quantity if wanted.quantity is None else min(wanted.quantity, position.quantity)
     if wanted.revision == 0:
         if wanted.decision_id is None:
-            wanted = wanted.model_copy(update={"decision_id": exit_decision(step, position, purpose=wanted.purpose)})
+            decision_id = exit_decision(step, position, purpose=wanted.purpose, quantity=quantity)
+            wanted = wanted.model_copy(update={"decision_id": decision_id})
             position = position.model_copy(update={"exits": position.exits + 1})
         wanted = _cool(step, position, wanted)
         if wanted.purpose in ("stop_loss", "breaker") and position.last_price <= position.base_stop:
@@ -155,7 +181,7 @@ def _send(step: Step, position: Position, *, wanted: Exit) -> None:
         decision_id=decision_id,
         symbol=position.symbol,
         side="sell",
-        quantity=position.quantity,
+        quantity=quantity,
         purpose=wanted.purpose,
         created_at=step.now,
     )
@@ -166,10 +192,19 @@ def _send(step: Step, position: Position, *, wanted: Exit) -> None:
             account_id=step.portfolio.account_id,
             symbol=position.symbol,
             side="sell",
-            quantity=position.quantity,
+            quantity=quantity,
             purpose=wanted.purpose,
+            valid_until=_window_end(step) if wanted.purpose == "rebalance" else None,
             created_at=step.now,
         )
     )
     step.put_position(position.model_copy(update={"exit": wanted.model_copy(update={"revision": wanted.revision + 1})}))
     step.put_order(order)
+    return order
+
+
+def _window_end(step: Step) -> dt.datetime | None:
+    """Return when the trading window closes: what has to stay inside it is not worked any longer (R8.6)."""
+    session = trading_window.session_at(step.now)
+    margin = dt.timedelta(minutes=step.portfolio.policy.window_margin_minutes)
+    return session.close_at - margin if session is not None else None

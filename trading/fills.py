@@ -6,14 +6,12 @@ A fill adds max(0, its cumulative quantity - what the row has), so that repeats 
 from decimal import Decimal
 from typing import Literal
 
-from trading import exits, ids, levels, reserve_pool, tax_lots, tranches
+from trading import entries, exits, history, ids, levels, loss_sales, outcomes, reserve_pool, tax_lots, tranches
 from trading.inputs import OrderAccepted, OrderCancelled, OrderFill, OrderRejected, OrderUnknown
 from trading.money import ONE, ZERO, divided
 from trading.portfolio import Entry, LiveOrder, Position, TaxLot
 from trading.records import Fill, LedgerEntry, Trade
 from trading.step import Step
-
-ENDED = ("filled", "cancelled", "rejected")
 
 
 def on_accepted(step: Step, event: OrderAccepted) -> None:
@@ -33,7 +31,7 @@ def on_unknown(step: Step, event: OrderUnknown) -> None:
 def on_rejected(step: Step, event: OrderRejected) -> None:
     """Release what an order had reserved; a rejected exit stays wanted and goes out again on the next mark or tick."""
     order = step.portfolio.live_order(event.client_order_id)
-    if order is None or order.status in ENDED:
+    if order is None or order.status in outcomes.ENDED:
         return
     step.alert(
         f"Order rejected: {order.side} {order.symbol}",
@@ -49,7 +47,7 @@ def on_cancelled(step: Step, event: OrderCancelled) -> None:
     Its shares are not sold a second time, nor its entry forgotten, before those fills have come.
     """
     order = step.portfolio.live_order(event.client_order_id)
-    if order is None or order.status in ENDED:
+    if order is None or order.status in outcomes.ENDED:
         return
     counted = min(event.cumulative_quantity, order.quantity)
     if counted <= order.filled:
@@ -74,11 +72,13 @@ def on_fill(step: Step, event: OrderFill) -> None:
     elif done:
         status = "cancelled"
     else:
-        status = order.status if order.status in ENDED else "partially_filled"
+        status = order.status if order.status in outcomes.ENDED else "partially_filled"
     order = order.model_copy(
         update={"filled": event.cumulative_quantity, "fees": order.fees + event.fee, "status": status}
     )
     if order.side == "buy":
+        if order.filled == quantity:
+            step.change(history=history.with_bought(step.portfolio.history))
         _bought(step, order, quantity=quantity, price=event.price, fee=event.fee, fill_id=event.fill_id)
     else:
         order = _sold(step, order, quantity=quantity, price=event.price, fee=event.fee, fill_id=event.fill_id)
@@ -93,13 +93,15 @@ def on_fill(step: Step, event: OrderFill) -> None:
         fee=event.fee,
         cumulative_quantity=event.cumulative_quantity,
     )
-    step.put_order(order)
-    _after_ending(step, order) if done else exits.judge(step, order.symbol)
+    step.put_order(outcomes.count(step, order))
+    late = order.side == "sell" and order.status in outcomes.ENDED
+    _after_ending(step, order) if done or late else exits.judge(step, order.symbol)
 
 
 def close(step: Step, order: LiveOrder, *, status: Literal["cancelled", "rejected"], reason: str | None = None) -> None:
     """End an order that is not filled to its last share, and release what it had reserved."""
-    step.put_order(order.model_copy(update={"status": status}), reason=reason)
+    order = outcomes.count(step, order.model_copy(update={"status": status}))
+    step.put_order(order, reason=reason)
     _after_ending(step, order)
 
 
@@ -119,8 +121,11 @@ def _not_ours(step: Step, event: OrderFill) -> None:
 
 
 def _after_ending(step: Step, order: LiveOrder) -> None:
-    """Go on once a buy has ended: its entry may be complete, and an exit may have waited for it."""
-    if order.side != "buy":
+    """Go on once an order has ended: an entry may be complete, a loss disallowed, and an exit may have waited."""
+    if order.side == "sell":
+        loss_sales.end(step, order)
+        exits.end_rebalance(step, order)
+        entries.decide_awaiting(step, order.client_order_id)
         return
     entry = step.portfolio.entry(order.symbol)
     if entry is not None and step.portfolio.position(order.symbol) is None and order.status != "filled":
@@ -150,6 +155,7 @@ def _bought(step: Step, order: LiveOrder, *, quantity: Decimal, price: Decimal, 
     )
     step.change(lots=(*tax_lots.forget_old(step.portfolio.lots, now=step.now), lot))
     step.record_lot(lot)
+    loss_sales.note_purchase(step, order.symbol)
     levels.set_from_entry(step, position, reason="opened" if held is None else "tranche")
     levels.raise_to_breakeven(step, order.symbol)
 
@@ -207,6 +213,7 @@ def _sold(step: Step, order: LiveOrder, *, quantity: Decimal, price: Decimal, fe
         buying_power=portfolio.buying_power + proceeds,
         realized_pnl=portfolio.realized_pnl + profit,
         realized_peak=max(portfolio.realized_peak, portfolio.realized_pnl + profit),
+        history=history.with_deferred(portfolio.history, closed.cost - closed.basis),
     )
     for lot in closed.changed:
         step.record_lot(lot)
@@ -215,27 +222,33 @@ def _sold(step: Step, order: LiveOrder, *, quantity: Decimal, price: Decimal, fe
     if remaining.quantity == 0:
         levels.close(step, remaining)
         step.drop_entry(order.symbol)
-    order = order.model_copy(update={"proceeds": order.proceeds + quantity * price, "cost": order.cost + closed.cost})
-    trade_id = _record_trade(step, order, position=position)
+    sums = {
+        "proceeds": order.proceeds + quantity * price,
+        "cost": order.cost + closed.cost,
+        "basis": order.basis + closed.basis,
+        "is_micro": position.is_micro,
+    }
+    order = order.model_copy(update=sums)
+    trade = _record_trade(step, order, position=position)
+    loss_sales.count(step, order, trade=trade, closed=closed, proceeds=proceeds)
     _fill_reserve(
         step,
         profit,
         realized_before=portfolio.realized_pnl,
         peak=portfolio.realized_peak,
-        trade_id=trade_id,
+        trade_id=trade.trade_id,
         fill_id=fill_id,
     )
     return order
 
 
-def _record_trade(step: Step, order: LiveOrder, *, position: Position) -> str:
+def _record_trade(step: Step, order: LiveOrder, *, position: Position) -> Trade:
     """Record a closing order as it now stands; `order` counts the fill at hand."""
-    trade_id = ids.of("trade", step.portfolio.account_id, order.client_order_id)
-    profit = order.proceeds - order.fees - order.cost
+    profit = order.profit
     quantity = order.filled - order.excess
-    step.record(
+    return step.record(
         Trade,
-        trade_id=trade_id,
+        trade_id=ids.of("trade", step.portfolio.account_id, order.client_order_id),
         client_order_id=order.client_order_id,
         position_id=position.position_id,
         symbol=order.symbol,
@@ -246,14 +259,13 @@ def _record_trade(step: Step, order: LiveOrder, *, position: Position) -> str:
         closed_at=step.now,
         realized_pnl=profit,
         realized_pnl_pct=profit / order.cost if order.cost else ONE,
-        tax_adjusted_pnl=profit,
-        wash_sale=False,
-        disallowed_loss=ZERO,
+        tax_adjusted_pnl=order.proceeds - order.fees - order.basis + order.disallowed,
+        wash_sale=order.disallowed > 0,
+        disallowed_loss=order.disallowed,
         exit_purpose=order.purpose,
         recommendation_id=position.recommendation_id,
         is_micro=position.is_micro,
     )
-    return trade_id
 
 
 def _fill_reserve(

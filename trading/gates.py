@@ -9,7 +9,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from trading import circuit_breaker, dedupe, earnings, position_sizer, stop_loss, trading_window
+from trading import circuit_breaker, dedupe, earnings, micro_trading, position_sizer, stop_loss, trading_window
 from trading.effects import Check, EarningsFlag, Gate, GateName, SourceType
 from trading.inputs import Action, EarningsSession
 from trading.market import Closes
@@ -43,7 +43,17 @@ class Candidate(NamedTuple):
     earnings_reported_at: dt.datetime | None
     superseded_by: str | None = None
     window_missed: str | None = None
-    building: bool = False  # a later tranche: already_held, expired and superseded do not apply
+    remaining: Decimal | None = None  # of an entry that is judged again before a later tranche
+
+    @property
+    def building(self) -> bool:
+        """Tell whether this is a later tranche: already_held, expired and superseded do not apply."""
+        return self.remaining is not None
+
+    @property
+    def is_micro(self) -> bool:
+        """Tell whether a trend asks for it: a micro trade (R20)."""
+        return self.source_type == "trend"
 
 
 class Evaluation(NamedTuple):
@@ -110,18 +120,15 @@ class _View:
             sector=candidate.sector,
             closes=candidate.closes,
             earnings_flag=self.flag,
+            is_micro=candidate.is_micro,
         )
 
     def _levels(self) -> Levels | None:
         candidate = self.candidate
         if self.sized is None or candidate.atr is None or candidate.price is None:
             return None
-        return stop_loss.initial_levels(
-            candidate.price,
-            atr=candidate.atr,
-            multiplier=self.tier.stop_loss_atr_multiplier,
-            reward_risk_ratio=self.tier.reward_risk_ratio,
-        )
+        terms = micro_trading.level_terms(self.portfolio, is_micro=candidate.is_micro)
+        return stop_loss.initial_levels(candidate.price, atr=candidate.atr, **terms._asdict())
 
 
 def evaluate(portfolio: Portfolio, candidate: Candidate) -> Evaluation:
@@ -148,6 +155,8 @@ def _text(value: object) -> str:
 
 
 def _not_actionable(view: _View) -> Result:
+    if view.candidate.is_micro:
+        return view.candidate.action != "hold", view.candidate.action, "buy or sell", "what the trend asks for"
     modes = ("paper_eligible", "live_eligible") if view.portfolio.mode == "paper" else ("live_eligible",)
     candidate = view.candidate
     fits = candidate.action in ("buy", "sell") and candidate.mode in modes
@@ -182,7 +191,7 @@ def _not_ready(view: _View) -> Result:
             missing.append("not reconciled with the broker")
         if view.candidate.known and view.candidate.atr is None:
             missing.append("ATR needs 15 daily bars")
-        if dedupe.count(portfolio.seen) > dedupe.MOST_IDS:
+        if not view.candidate.is_micro and dedupe.count(portfolio.seen) > dedupe.MOST_IDS:
             missing.append("too many recommendations are remembered")
     return not missing, "; ".join(missing) or "ready", "ready", None
 
@@ -257,7 +266,10 @@ def _no_position_to_sell(view: _View) -> Result:
     if view.candidate.action != "sell":
         return _NONE
     held = view.position.quantity if view.position else ZERO
-    leaving = view.position is not None and view.position.exit is not None and view.position.exit.is_firm
+    if view.candidate.is_micro and view.position is not None and not view.position.is_micro:
+        return False, held, ZERO, "a trend sells micro positions alone"
+    wanted = view.position.exit if view.position else None
+    leaving = wanted is not None and wanted.is_firm and wanted.quantity is None
     return held > 0 and not leaving, held, ZERO, "an exit is under way" if leaving else None
 
 
@@ -292,7 +304,8 @@ def _sector_limit(view: _View) -> Result:
 def _portfolio_heat(view: _View) -> Result:
     if view.sized is None or view.levels is None or view.candidate.price is None:
         return _NONE
-    added = view.sized.quantity * (view.candidate.price - view.levels.stop)
+    quantity = view.sized.quantity if view.candidate.remaining is None else view.candidate.remaining
+    added = quantity * (view.candidate.price - view.levels.stop)
     heat, limit = view.portfolio.portfolio_heat + added, view.portfolio.max_portfolio_heat
     return heat <= limit, heat, limit, None
 
@@ -318,8 +331,19 @@ def _below_one_share(view: _View) -> Result:
     return view.sized.quantity >= smallest, view.sized.quantity, smallest, detail
 
 
-def _of_micro_trades_alone(_: _View) -> Result:
-    return _NONE  # a recommendation is never a micro trade
+def _micro_daily_limit(view: _View) -> Result:
+    if not view.candidate.is_micro:
+        return _NONE
+    others = micro_trading.entries_today(view.portfolio) - view.candidate.building  # a later tranche is counted already
+    limit = view.policy.micro_max_trades_per_day
+    return others < limit, others, limit, None
+
+
+def _micro_too_late(view: _View) -> Result:
+    latest = micro_trading.latest_entry_at(view.now, policy=view.policy)
+    if not view.candidate.is_micro or latest is None:
+        return _NONE
+    return view.now <= latest, view.now, latest, None
 
 
 def _correlation_check(view: _View) -> Check:
@@ -379,8 +403,8 @@ _GATES: tuple[tuple[GateName, Callable[[_View], Result], bool], ...] = (
     ("reserve_not_backed", _reserve_not_backed, False),
     ("insufficient_active_pool", _insufficient_active_pool, False),
     ("below_one_share", _below_one_share, False),
-    ("micro_daily_limit", _of_micro_trades_alone, False),
-    ("micro_too_late", _of_micro_trades_alone, False),
+    ("micro_daily_limit", _micro_daily_limit, False),
+    ("micro_too_late", _micro_too_late, False),
 )
 """Name, function, and whether it applies to a sell."""
 

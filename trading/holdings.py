@@ -8,7 +8,7 @@ from trading.effects import Purpose, Side, SourceType
 from trading.inputs import EarningsSession
 from trading.market import Closes
 from trading.money import ZERO, Exact, Frozen, Id, Instant, Symbol, settled, total
-from trading.records import LotStatus
+from trading.records import LotStatus, Trade
 
 
 class Overlay(Frozen):
@@ -23,10 +23,11 @@ class Exit(Frozen):
     """An exit that is wanted until it is done; `decision_id` is set once it was sent.
 
     One that follows a price seen outside the session is not `is_firm` until a price of the session confirms it;
-    `has_cooled` once the symbol's cooldown began.
+    `has_cooled` once the symbol's cooldown began. Without a `quantity` it leaves the whole position.
     """
 
     purpose: Purpose
+    quantity: Exact | None = None
     wanted_at: Instant
     is_firm: bool
     source_type: SourceType = "exit"
@@ -68,6 +69,11 @@ class Position(Frozen):
     exits: int = 0
 
     @property
+    def is_leaving(self) -> bool:
+        """Tell whether the position is on its way out; a rebalance does not stand in the way of any other exit."""
+        return self.exit is not None and self.exit.purpose != "rebalance"
+
+    @property
     def stop_price(self) -> Decimal:
         """Return the effective stop: the highest of the base and the overlays."""
         return max((self.base_stop, *(overlay.stop for overlay in self.overlays)))
@@ -94,7 +100,12 @@ class Position(Frozen):
 
 
 class TaxLot(Frozen):
-    """The shares of one opening fill."""
+    """The shares of one opening fill.
+
+    `cost_basis_per_share` is the tax basis of an open share: what was paid for it, fees included, and the disallowed
+    losses that moved into it. Once one has, `paid_per_share` keeps apart what was paid. Counted in the order in which
+    they are sold, the shares before `matched_up_to` have replaced others in a wash sale.
+    """
 
     lot_id: Id
     position_id: Id
@@ -107,13 +118,58 @@ class TaxLot(Frozen):
     closed_at: Instant | None = None
     disallowed_loss: Exact = ZERO
     decision_id: Id
+    paid_per_share: Exact | None = None
+    matched_up_to: Exact = ZERO
+
+    @property
+    def cost_per_share(self) -> Decimal:
+        """Return what a share cost, fees included, whatever losses have moved into its basis."""
+        return self.cost_basis_per_share if self.paid_per_share is None else self.paid_per_share
+
+    def with_disallowed(self, amount: Decimal) -> "TaxLot":
+        """Return the lot with dollars of its shares' loss disallowed; it is washed once all of it is sold."""
+        status = "washed" if self.open_quantity == 0 else self.status
+        return self.model_copy(update={"disallowed_loss": self.disallowed_loss + amount, "status": status})
+
+
+class SoldLot(Frozen):
+    """Shares of a lot that a closing order sold and that nothing has replaced yet."""
+
+    lot_id: Id
+    unmatched: Exact
+
+
+class Sale(Frozen):
+    """A closing order whose loss may still be disallowed, with its trade as last recorded.
+
+    `unmatched` shares are not replaced by others; `loss` is what they lost against their tax basis, in dollars. It
+    `has_ended` once the order has nothing left to fill.
+    """
+
+    trade: Trade
+    decision_id: Id
+    unmatched: Exact = ZERO
+    loss: Exact = ZERO
+    lots: tuple[SoldLot, ...] = ()
+    has_ended: bool = False
+
+    @property
+    def symbol(self) -> str:
+        """Return the symbol that was sold."""
+        return self.trade.symbol
+
+    @property
+    def sold_at(self) -> dt.datetime:
+        """Return when the last share was sold."""
+        return self.trade.closed_at
 
 
 class LiveOrder(Frozen):
     """An order and what is known of it; `hold` is the cash kept for a share of a buy that is not filled yet.
 
     Once the broker took its rest off the book it `fills_up_to` what the broker counts; until those fills have come it
-    stays live. `excess` counts sold shares that we never held.
+    stays live. `excess` counts sold shares that we never held; `cost` is what the sold ones cost, `basis` their tax
+    basis, `disallowed` the loss that wash sales put off; `is_counted` once its trade stands in the history.
     """
 
     client_order_id: str
@@ -135,8 +191,16 @@ class LiveOrder(Frozen):
     excess: Exact = ZERO
     proceeds: Exact = ZERO
     cost: Exact = ZERO
+    basis: Exact = ZERO
     fees: Exact = ZERO
     disallowed: Exact = ZERO
+    is_micro: bool = False
+    is_counted: bool = False
+
+    @property
+    def profit(self) -> Decimal:
+        """Return what a closing order has brought so far, net of fees, in dollars."""
+        return self.proceeds - self.fees - self.cost
 
     @property
     def remaining(self) -> Decimal:

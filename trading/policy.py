@@ -28,6 +28,11 @@ def _down(default: Any, **bounds: Any) -> Any:
     return Field(default, json_schema_extra=dict(Down), **bounds)
 
 
+def _up_or_never(default: Any) -> Any:
+    """A greater value lets the engine risk more, and so does zero, which stands for never."""
+    return Field(default, json_schema_extra={"loosens": "up", "zero_is_never": True})
+
+
 class RiskTier(Frozen):
     """The parameters of one risk tier (R5.1); percentages are fractions of the active pool."""
 
@@ -128,6 +133,7 @@ class TradingPolicy(Frozen):
 
     earnings_window_days: Annotated[int, Field(ge=1, le=60)] = _down(3)
     earnings_position_factor: Share = _up(Decimal("0.5"))
+    post_earnings_days: Annotated[int, Field(ge=0, le=60)] = _down(1)
     earnings_stop_factor: Pct = _up(Decimal("0.7"))
     earnings_action: Literal["hold", "close"] = "hold"
     event_stop_factor: Pct = _up(Decimal("0.5"))
@@ -140,10 +146,21 @@ class TradingPolicy(Frozen):
     micro_stop_loss_atr_multiplier: Annotated[Number, Field(gt=0, le=20)] = _up(ONE)
     micro_reward_risk_ratio: Annotated[Number, Field(gt=0, le=20)] = Decimal("1.5")
 
+    rebalance_interval_weeks: Annotated[int, Field(ge=0, le=52)] = _up_or_never(1)
     swap_enabled: bool = True
     swap_confidence_margin: Share = _down(Decimal("0.15"))
     large_trade_pct: Pct = Decimal("0.05")
-    summary_minutes_after_close: Annotated[int, Field(ge=0, le=12 * 60)] = 30
+    metrics_interval_seconds: Annotated[int, Field(ge=30, le=3600)] = 300
+
+    tier_evaluation_sessions: Annotated[int, Field(ge=1, le=250)] = _up(1)
+    tier_minimum_trades: Annotated[int, Field(ge=1, le=1000)] = _down(10)
+    tier_change_sessions: Annotated[int, Field(ge=1, le=250)] = _down(5)
+    tier_calm_sessions: Annotated[int, Field(ge=0, le=250)] = _down(5)
+    tier_down_win_rate: Share = _down(Decimal("0.40"))
+    tier_down_drawdown_pct: Share = _up(Decimal("0.15"))
+    tier_up_win_rate: Share = _down(Decimal("0.55"))
+    tier_up_reserve_pct: Share = _down(Decimal("0.20"))
+    tier_up_drawdown_pct: Share = _up(Decimal("0.05"))
 
     tiers: RiskTiers = RiskTiers()
 

@@ -10,11 +10,13 @@ from decimal import Decimal
 from typing import Literal
 
 from trading.effects import Side
-from trading.holdings import Entry, Exit, LiveOrder, Position, TaxLot
+from trading.history import History
+from trading.holdings import Entry, Exit, LiveOrder, Position, Sale, TaxLot
 from trading.inputs import AccountId, BrokerPosition, EarningsSession, Recommendation, TierName
 from trading.market import Closes
 from trading.money import ZERO, Exact, Frozen, Id, Instant, Symbol, total
 from trading.policy import RiskTier, TradingPolicy
+from trading.preferences import NotificationPreferences
 from trading.records import BreakerTrigger
 
 __all__ = [
@@ -27,10 +29,13 @@ __all__ = [
     "Portfolio",
     "Position",
     "Reading",
+    "Sale",
     "Schedule",
     "SeenIds",
+    "Summary",
     "TaxLot",
     "Waiting",
+    "hash_of",
     "row_bytes",
     "row_hash",
     "tier_of",
@@ -41,7 +46,10 @@ NEVER = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 class Waiting(Frozen):
-    """A recommendation that waits for the trading window, with its symbol's newest facts."""
+    """A recommendation that waits for the trading window, with its symbol's newest facts.
+
+    A candidate for a swap `awaits` the end of an order: the sell that is to free its place.
+    """
 
     recommendation: Recommendation
     queued_at: Instant
@@ -55,6 +63,7 @@ class Waiting(Frozen):
     earnings_on: dt.date | None
     earnings_session: EarningsSession | None
     earnings_reported_at: Instant | None
+    awaits: Id | None = None
 
 
 class Breaker(Frozen):
@@ -98,6 +107,20 @@ class Schedule(Frozen):
     tick_at: Instant
     phase_at: Instant | None
     margin_minutes: int
+    metrics_at: Instant | None = None
+
+
+class Summary(Frozen):
+    """The figures of a session that has closed, until its summary is sent; money in dollars."""
+
+    session_on: dt.date
+    close_at: Instant
+    pnl: Exact
+    total_value: Exact
+    active_pool: Exact
+    reserve: Exact
+    bought: int
+    sold: int
 
 
 class Portfolio(Frozen):
@@ -146,12 +169,31 @@ class Portfolio(Frozen):
     under_minimum: bool = False
     day_base: Exact | None = None
 
+    history: History = History()
+    peak_value: Exact | None = None
+    max_drawdown: Exact = ZERO
+    in_emergency: bool = False
+    tier_changed_on: dt.date | None = None
+    tripped_on: dt.date | None = None
+    preferences: NotificationPreferences = NotificationPreferences()
+    summary: Summary | None = None
+
     seen: tuple[SeenIds, ...] = ()
     seen_floor: Instant | None = None
+
+    micro_on: dt.date | None = None
+    micro_entries: int = 0
+    trends_seen: tuple[SeenIds, ...] = ()
+    trends_floor: Instant | None = None
+
     commands: tuple[SeenIds, ...] = ()
     confirmation: Confirmation | None = None
     last_decision_at: Instant | None = None
     schedule: Schedule | None = None
+
+    sales: tuple[Sale, ...] = ()
+    rebalanced_on: dt.date | None = None
+    rebalance_on: dt.date | None = None
 
     @property
     def tier(self) -> RiskTier:
@@ -257,4 +299,9 @@ def row_bytes(portfolio: Portfolio) -> bytes:
 
 def row_hash(portfolio: Portfolio) -> str:
     """Return the SHA-256 of the row's canonical form, in hexadecimal."""
-    return hashlib.sha256(row_bytes(portfolio)).hexdigest()
+    return hash_of(row_bytes(portfolio))
+
+
+def hash_of(row: bytes) -> str:
+    """Return the hash of a row that is already in its canonical form."""
+    return hashlib.sha256(row).hexdigest()

@@ -44,6 +44,11 @@ def shares(dollars: Decimal, *, price: Decimal, policy: TradingPolicy) -> Decima
     return whole_shares(dollars, price=price)
 
 
+def free_cash(portfolio: Portfolio) -> Decimal:
+    """Return the dollars that a buy may cost: backed by cash beside the reserve, and by the broker's buying power."""
+    return min(portfolio.spendable, portfolio.buying_power - portfolio.open_buy_holds - portfolio.reserve)
+
+
 def size_position(
     portfolio: Portfolio,
     *,
@@ -52,11 +57,12 @@ def size_position(
     sector: str,
     closes: Closes,
     earnings_flag: EarningsFlag,
+    is_micro: bool = False,
 ) -> Sized:
     """Size an entry at `price` (> 0) for a signal of `confidence` (0..1).
 
     Below the tier's minimum confidence the allocation is zero (R2.2). Non-decreasing in confidence, and never above a
-    cap, the sector's room or the spendable cash.
+    cap, the sector's room or the spendable cash. A micro trade has a lower cap besides (R20.3).
     """
     policy, tier = portfolio.policy, portfolio.tier
     basis = max(ZERO, min(portfolio.active_pool, policy.capital_limit))
@@ -82,13 +88,12 @@ def size_position(
     under_represented = sector not in sectors and len(sectors) < policy.diversification_sectors
     after_bonus = after_earnings * (policy.diversification_bonus if under_represented else ONE)
 
-    percentage_cap = tier.max_position_pct * basis * factor
-    absolute_cap = policy.absolute_cap_pct * portfolio.total_value * factor
-    cap = max(ZERO, min(percentage_cap, absolute_cap))
+    percentage = min(tier.max_position_pct, policy.micro_max_position_pct) if is_micro else tier.max_position_pct
+    absolute_cap = policy.absolute_cap_pct * portfolio.total_value
+    cap = max(ZERO, min(percentage * basis, absolute_cap)) * factor
     after_caps = min(after_bonus, cap, room)
 
-    spendable = min(portfolio.spendable, portfolio.buying_power - portfolio.open_buy_holds - portfolio.reserve)
-    after_cash = max(ZERO, min(after_caps, spendable))
+    after_cash = max(ZERO, min(after_caps, free_cash(portfolio)))
 
     return Sized(
         sizing=Sizing(

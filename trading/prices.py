@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from trading import entries, exits, levels, market
-from trading.events import BarClosed, EarningsChanged, MacroEventReceived, Mark, StressReceived, TrendReceived
+from trading.events import BarClosed, EarningsChanged, MacroEventReceived, Mark, StressReceived
 from trading.portfolio import Entry, Position, Reading, Waiting
 from trading.step import Step
 
@@ -65,10 +65,6 @@ def on_macro_event(step: Step, event: MacroEventReceived) -> None:
     """Look at every position again at once (R7.1)."""
     for position in step.portfolio.positions:
         exits.judge(step, position.symbol)
-
-
-def on_trend(step: Step, event: TrendReceived) -> None:
-    """Do nothing: while micro trading is off, a trend has no decision (decision 56)."""
 
 
 def _swap_position(step: Step, position: Position) -> None:

@@ -7,7 +7,7 @@ clean pass entries wait. What the broker holds besides us is kept apart and neve
 from decimal import Decimal
 from typing import Any
 
-from trading import fills, ids, levels, tax_lots
+from trading import equity, fills, ids, levels, tax_lots
 from trading.inputs import AccountSnapshot, BrokerPosition
 from trading.money import CENT, ZERO
 from trading.portfolio import LiveOrder, Portfolio, Position
@@ -115,9 +115,7 @@ def _adjust(step: Step, event: AccountSnapshot, differences: list[dict[str, Any]
             price = broker.avg_entry_price if broker is not None else ZERO
             foreign[symbol] = BrokerPosition(symbol=symbol, quantity=quantity - kept, avg_entry_price=price)
     step.change(foreign=tuple(foreign[symbol] for symbol in sorted(foreign)))
-    moved = step.portfolio.total_value - before
-    if step.portfolio.day_base is not None:
-        step.change(day_base=step.portfolio.day_base + moved)
+    equity.shift(step, step.portfolio.total_value - before)
     step.record(Reconciliation, clean=False, adjusted=True, differences=tuple(differences))
     what = ", ".join(f"{each['what']}: broker {each['broker']}, engine {each['engine']}" for each in differences)
     step.alert("The broker's account differs; its figures are taken over", body=what, severity="critical")

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from trading.money import ZERO, cents_down
+from trading.money import ZERO, cents_down, settled
 from trading.policy import TradingPolicy
 
 
@@ -16,3 +16,8 @@ def siphon(profit: Decimal, *, realized_before: Decimal, realized_peak: Decimal,
     if policy.siphon_basis == "high_water_mark":
         basis = realized_before + profit - max(realized_peak, realized_before)
     return cents_down(max(ZERO, basis) * policy.reserve_siphon_pct)
+
+
+def emergency_drawdown(value: Decimal, *, peak: Decimal, initial_capital: Decimal) -> Decimal:
+    """Return how far total value lies below its peak, as a fraction of the initial capital (R3.6); never negative."""
+    return settled(max(ZERO, peak - value) / initial_capital) if initial_capital > 0 else ZERO

@@ -1,13 +1,24 @@
 """What depends on time alone: fired from the row, in the order of the due instants, each with its own instant.
 
-The loop tick fires at most once in a gap, at its last due instant; everything else at its own. Nothing is due before
-the first account snapshot.
+The loop tick and the metrics fire at most once in a gap, at their last due instant; everything else at its own. Nothing
+is due before the first account snapshot.
 """
 
 import datetime as dt
 from collections.abc import Callable, Iterator
 
-from trading import breakers, dedupe, entries, exits, trading_window, tranches
+from trading import (
+    breakers,
+    closing,
+    dedupe,
+    entries,
+    exits,
+    micro_entries,
+    notifications,
+    rebalancer,
+    trading_window,
+    tranches,
+)
 from trading.due import Due, last_beat
 from trading.portfolio import NEVER, Portfolio, Schedule
 from trading.records import HeatMeasured
@@ -24,6 +35,8 @@ def begin(step: Step) -> None:
         interval = dt.timedelta(seconds=portfolio.policy.polling_interval_seconds)
         step.change(schedule=Schedule(tick_at=portfolio.now + interval, phase_at=None, margin_minutes=-1))
     _plan_phase(step, after=portfolio.now)
+    if step.portfolio.schedule is not None and step.portfolio.schedule.metrics_at is None:
+        closing.plan_metrics(step)
 
 
 def advance(step: Step, *, until: dt.datetime) -> None:
@@ -101,12 +114,6 @@ def _open_window(step: Step, session: Session) -> None:
     entries.release(step)
 
 
-def _set_day_base(step: Step, session: Session) -> None:
-    """Let the next day's loss be measured from this close (decision 18)."""
-    step.change(day_base=step.portfolio.total_value)
-    step.keep_state()
-
-
 def _expire(step: Step) -> None:
     """Decide what has waited too long."""
     for waiting in step.portfolio.queue:
@@ -136,6 +143,7 @@ def _tick(step: Step) -> None:
         seen_floor=floor,
         cooldowns=tuple((symbol, until) for symbol, until in portfolio.cooldowns if until > step.now),
     )
+    micro_entries.forget_trends(step)
     for position in step.portfolio.positions:
         exits.pursue(step, position.symbol)
     entries.release(step)
@@ -152,15 +160,18 @@ def _tick(step: Step) -> None:
 _SOURCES: tuple[Callable[[Portfolio, dt.datetime], Iterator[Due]], ...] = (
     _phases_due,
     _breakers_due,
+    micro_entries.timeouts_due,
     _queue_due,
     _tranches_due,
     _tick_due,
+    closing.metrics_due,
+    notifications.summary_due,
 )
 """What may fall due, rule by rule: a function of the account and of the instant up to which things are fired."""
 
 _ON_PHASE: dict[str, tuple[Callable[[Step, Session], None], ...]] = {
     "session_open": (_pursue_exits,),
-    "window_open": (_open_window,),
-    "session_close": (_set_day_base,),
+    "window_open": (rebalancer.on_window_open, _open_window),
+    "session_close": (closing.close_session,),
 }
 """What is done when the exchange's day goes into its next phase, in this order."""

@@ -7,15 +7,16 @@ came of it, so that to everybody else a step is a pure function.
 import datetime as dt
 import json
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from trading import ids
-from trading.effects import Effect, Notification
-from trading.portfolio import Entry, LiveOrder, Portfolio, Position, TaxLot, row_bytes, row_hash
+from trading.effects import Effect, EventType, Notification
+from trading.portfolio import Entry, LiveOrder, Portfolio, Position, TaxLot, hash_of, row_bytes
 from trading.records import AccountState, Alert, Lot, OrderStatus, Record
 
 Severity = Literal["info", "warning", "critical"]
-KEPT_DONE = 50
+KEPT_DONE = 40
+RecordT = TypeVar("RecordT", bound=Record)
 
 
 class Step:
@@ -52,22 +53,32 @@ class Step:
         self._count += 1
         return ids.of(kind, self.portfolio.account_id, self.seq, self._count)
 
-    def record(self, kind: Callable[..., Record], **fields: Any) -> None:
-        """Emit a record of a kind, with its id, account, instant and cause."""
+    def record(self, kind: Callable[..., RecordT], **fields: Any) -> RecordT:
+        """Emit a record of a kind, with its id, account, instant and cause, and return it."""
         common = {
             "record_id": self.next_id("record"),
             "account_id": self.portfolio.account_id,
             "at": self.now,
             "cause": self.seq,
         }
-        self.emit(kind(**common, **fields))
+        record = kind(**common, **fields)
+        self.emit(record)
+        return record
 
     def keep_state(self) -> None:
         """Close this step with the account's whole row on `records`."""
         self._is_stateful = True
 
-    def notify(self, event_type: Any, *, severity: Severity, subject: str, body: str) -> None:
-        """Emit a message for the operator."""
+    def notify(
+        self,
+        event_type: EventType,
+        *,
+        severity: Severity,
+        subject: str,
+        body: str,
+        channel: Literal["sms", "email"] | None = None,
+    ) -> None:
+        """Emit a message for the operator, on one channel alone where it is named."""
         self.emit(
             Notification(
                 notification_id=self.next_id("notification"),
@@ -77,6 +88,7 @@ class Step:
                 subject=subject,
                 body=body,
                 created_at=self.now,
+                channel=channel,
             )
         )
 
@@ -88,7 +100,7 @@ class Step:
 
     def record_lot(self, lot: TaxLot) -> None:
         """Record a lot as it now stands."""
-        self.record(Lot, **{name: getattr(lot, name) for name in type(lot).model_fields})
+        self.record(Lot, **{name: getattr(lot, name) for name in type(lot).model_fields if name in Lot.model_fields})
 
     def put_position(self, position: Position) -> None:
         """Replace the position of a symbol, add it, or remove it when it holds nothing."""
@@ -134,6 +146,6 @@ class Step:
         """Set the offset that was applied and return the step's outcome."""
         self.change(seq=self.seq)
         if self._is_stateful:
-            state = json.loads(row_bytes(self.portfolio))
-            self.record(AccountState, seq=self.seq, state=state, hash=row_hash(self.portfolio))
+            row = row_bytes(self.portfolio)  # once: it is the dearest part of a step
+            self.record(AccountState, seq=self.seq, state=json.loads(row), hash=hash_of(row))
         return self.portfolio, tuple(self.effects)

@@ -5,7 +5,7 @@ All parts hang on one decision. What speaks against the next one cancels all tha
 
 import datetime as dt
 
-from trading import exits, gradual_entry, ids, stop_loss, trading_window
+from trading import exits, gradual_entry, ids, micro_trading, position_sizer, stop_loss, trading_window
 from trading.effects import Order
 from trading.gates import Candidate, Evaluation, evaluate
 from trading.money import ZERO, total
@@ -56,16 +56,17 @@ def begin(step: Step, candidate: Candidate, evaluation: Evaluation, *, decision_
     portfolio, sized = step.portfolio, evaluation.sized
     if sized is None or candidate.price is None or candidate.atr is None or candidate.sector is None:
         raise ValueError(f"decision {decision_id} acts without a size, a price, an ATR or a sector")
+    terms = micro_trading.level_terms(portfolio, is_micro=candidate.is_micro)
     entry = Entry(
         decision_id=decision_id,
         source_type=candidate.source_type,
-        recommendation_id=candidate.source_id,
+        recommendation_id=candidate.source_id if candidate.source_type == "recommendation" else None,
         symbol=candidate.symbol,
         sector=candidate.sector,
         confidence=candidate.confidence,
         mode=candidate.mode,
         generated_at=candidate.generated_at,
-        is_micro=False,
+        is_micro=candidate.is_micro,
         tranches=gradual_entry.tranches(
             sized.quantity, size=sized.sizing.cash, active_pool=portfolio.active_pool, policy=portfolio.policy
         ),
@@ -74,8 +75,8 @@ def begin(step: Step, candidate: Candidate, evaluation: Evaluation, *, decision_
         price=candidate.price,
         price_at=candidate.price_at or step.now,
         atr=candidate.atr,
-        multiplier=portfolio.tier.stop_loss_atr_multiplier,
-        reward_risk_ratio=portfolio.tier.reward_risk_ratio,
+        multiplier=terms.multiplier,
+        reward_risk_ratio=terms.reward_risk_ratio,
         closes=candidate.closes,
         earnings_on=candidate.earnings_on,
         earnings_session=candidate.earnings_session,
@@ -130,6 +131,8 @@ def _deterioration(step: Step, entry: Entry) -> str | None:
     if entry.deteriorated is not None:
         return entry.deteriorated
     portfolio = step.portfolio
+    if entry.is_micro and not portfolio.policy.micro_trading_enabled:
+        return "micro trading is off"
     position = portfolio.position(entry.symbol)
     if position is not None and position.exit is not None:
         return "an exit is wanted"
@@ -156,7 +159,7 @@ def _excess(portfolio: Portfolio, entry: Entry, sized: Sized) -> str | None:
         return "sector_limit"
     if portfolio.portfolio_heat + entry.unsent * (entry.price - _levels(entry).stop) > portfolio.max_portfolio_heat:
         return "portfolio_heat"
-    return None if entry.unsent * entry.price <= portfolio.spendable else "insufficient_active_pool"
+    return None if entry.unsent * entry.price <= position_sizer.free_cash(portfolio) else "insufficient_active_pool"
 
 
 def _levels(entry: Entry) -> stop_loss.Levels:
@@ -200,5 +203,5 @@ def _from_entry(entry: Entry) -> Candidate:
         earnings_on=entry.earnings_on,
         earnings_session=entry.earnings_session,
         earnings_reported_at=entry.earnings_reported_at,
-        building=True,
+        remaining=entry.unsent,
     )

@@ -11,7 +11,8 @@ from decimal import Decimal
 
 import pytest
 
-from connectors.signals import momentum, produce
+from connectors.samples import intraday, momentum
+from connectors.signals import produce
 from streams.topics import partition_for
 from tests.connectors.examples import NOON
 from tests.connectors.running import settings_of, topics_of
@@ -58,6 +59,22 @@ def test_only_the_last_sixty_returns_count_and_the_same_closes_give_the_same_id(
     assert first is not None
     assert tomorrow is not None
     assert first.recommendation_id != tomorrow.recommendation_id
+
+
+@pytest.mark.parametrize(
+    ("moved", "direction"), [(0.006, "bullish"), (-0.006, "bearish"), (0.001, "neutral")], ids=["up", "down", "level"]
+)
+def test_a_session_that_moved_by_half_a_daily_deviation_has_a_trend(moved: float, direction: str) -> None:
+    """Returns of +-1 % have a standard deviation of about 1 %: 0.6 % is z = 0.6, and P(Z <= 0.6) is 0.7257."""
+    made = closes(*[0.01, -0.01] * 30)
+    price = Decimal(f"{float(made[-1]) * (1 + moved):.6f}")
+    trend = intraday("AAPL", closes=made, price=price, at=NOON)
+    assert trend is not None
+    spread = statistics.stdev(float(after) / float(before) - 1 for before, after in itertools.pairwise(made))
+    assert trend.direction == direction
+    assert float(trend.confidence) == pytest.approx(statistics.NormalDist().cdf(abs(moved) / spread), abs=1e-6)
+    assert intraday("AAPL", closes=made[1:], price=price, at=NOON) is None
+    assert intraday("AAPL", closes=[Decimal(100)] * 61, price=price, at=NOON) is None
 
 
 GOOD = {"symbol": "AAPL", "price": "187.10", "at": "2024-03-14T16:00:00Z"}

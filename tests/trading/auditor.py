@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 import exchange_calendars
 import pandas
 
-from trading.effects import Decision, Effect, Order
+from tests.trading.tax_law import TaxLaw
+from trading.effects import Decision, Effect, Order, StopLevels
 from trading.events import Event
 from trading.portfolio import Portfolio
 
@@ -57,12 +58,18 @@ class Seen:
         self.ledger_seq = 0
         self.realized = Fraction(0)
         self.realized_peak = Fraction(0)
-        self.may_liquidate = True
         self.lots: dict[str, list[list[Fraction]]] = defaultdict(list)
-        self.bought_at: dict[str, list[dt.datetime]] = defaultdict(list)
-        self.washed: dict[str, Decimal] = defaultdict(Decimal)
-        self.lost: dict[str, tuple[str, Decimal]] = {}
+        self.tax = TaxLaw()
         self.tier = "moderate"
+        self.levels: dict[str, Any] = {}
+        self.watched: dict[str, StopLevels] = {}
+        self.peak: Decimal | None = None
+        self.base: Decimal | None = None
+        self.growth = Fraction(1)
+        self.sessions: list[dt.date] = []
+        self.profits: dict[str, Decimal] = {}
+        self.counted: dict[str, Decimal] = {}
+        self.summaries: set[tuple[str, str]] = set()
 
 
 def stamp(instant: dt.datetime) -> pandas.Timestamp:

@@ -11,9 +11,19 @@ from typing import Any, TypeVar
 
 from trading.effects import Decision, Effect, LevelsRemoved, Notification, Order, OrderCancel, StopLevels
 from trading.engine import react
-from trading.events import EVENT, AccountOpened, BarClosed, Clock, EarningsChanged, Event, Mark, RecommendationReceived
+from trading.events import (
+    EVENT,
+    AccountOpened,
+    BarClosed,
+    Clock,
+    EarningsChanged,
+    Event,
+    Mark,
+    RecommendationReceived,
+    TrendReceived,
+)
 from trading.holdings import Entry, LiveOrder, Position
-from trading.inputs import AccountSnapshot, Recommendation
+from trading.inputs import AccountSnapshot, Recommendation, TrendSummary
 from trading.market import CandidateFacts, Closes
 from trading.policy import POLICY, TradingPolicy
 from trading.portfolio import Portfolio, row_bytes, row_hash
@@ -52,6 +62,24 @@ def flat_closes(price: str = "10", *, count: int = 20) -> Closes:
     """Return closes that never move: a pair with them has no variance and counts as 0.5."""
     first = MONDAY - days(count)
     return tuple((first + days(each), Decimal(price)) for each in range(count))
+
+
+def facts_of(
+    price: Any, *, atr: Any, sector: str | None, price_at: dt.datetime, closes: Closes | None, others: dict[str, Any]
+) -> CandidateFacts:
+    """Return what is known of a symbol; one without a sector is not known at all."""
+    known: dict[str, Any] = {
+        "known": sector is not None,
+        "sector": sector,
+        "last_price": None if price is None else Decimal(str(price)),
+        "last_price_at": None if price is None else price_at,
+        "atr": None if atr is None else Decimal(str(atr)),
+        "closes": closes if closes is not None else flat_closes(),
+    }
+    return CandidateFacts(**(known | others))
+
+
+DIRECTIONS = {"buy": "bullish", "sell": "bearish", "hold": "neutral"}
 
 
 class Desk:
@@ -137,18 +165,39 @@ class Desk:
         instant = at or self.now
         fields = {"recommendation_id": self.name("rec"), "mode": "paper_eligible", "generated_at": instant} | fields
         recommendation = Recommendation(symbol=symbol, action=action, confidence=Decimal(str(confidence)), **fields)
-        known: dict[str, Any] = {
-            "known": sector is not None,
-            "sector": sector,
-            "last_price": None if price is None else Decimal(str(price)),
-            "last_price_at": None if price is None else price_at or instant,
-            "atr": None if atr is None else Decimal(str(atr)),
-            "closes": closes if closes is not None else flat_closes(),
-        }
-        candidate = CandidateFacts(**(known | (facts or {})))
+        known = facts_of(price, atr=atr, sector=sector, price_at=price_at or instant, closes=closes, others=facts or {})
         return self.send(
-            RecommendationReceived(account_id=ACCOUNT, at=instant, recommendation=recommendation, facts=candidate)
+            RecommendationReceived(account_id=ACCOUNT, at=instant, recommendation=recommendation, facts=known)
         )
+
+    def trend(
+        self,
+        symbol: str = "AAPL",
+        action: str = "buy",
+        *,
+        confidence: Any = "0.8",
+        price: Any = "10",
+        atr: Any = "0.5",
+        sector: str | None = "technology",
+        generated_at: dt.datetime | None = None,
+        closes: Closes | None = None,
+        price_at: dt.datetime | None = None,
+        facts: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> list[Effect]:
+        """Send a trend summary that asks for an action; the rest is as with a recommendation."""
+        fields = {"trend_id": self.name("trend"), "window": "intraday", "interval": "5m"} | fields
+        trend = TrendSummary(
+            symbol=symbol,
+            direction=DIRECTIONS[action],  # type: ignore[arg-type]
+            confidence=Decimal(str(confidence)),
+            at=generated_at or self.now,
+            **fields,
+        )
+        known = facts_of(
+            price, atr=atr, sector=sector, price_at=price_at or self.now, closes=closes, others=facts or {}
+        )
+        return self.send(TrendReceived(account_id=ACCOUNT, at=self.now, trend=trend, facts=known))
 
     def snapshot(
         self,

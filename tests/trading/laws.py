@@ -5,7 +5,7 @@
 | 1 pools add up | `money.pools` |
 | 2 ledger | `money.ledger` |
 | 3 reserve and siphon | `money.ledger`, `money.fills` |
-| 4 emergency | `money.emergency` |
+| 4 emergency | `performance.rescued` |
 | 5 a buy is backed | `orders.entering` |
 | 6 allocation | `signals.limits`; non-decreasing: `test_position_sizer` |
 | 7 caps, whole shares | `signals.limits` |
@@ -14,9 +14,9 @@
 | 10 heat | `orders.entering`, `levels.heat`, `levels.tightened` |
 | 11 number of positions | `orders.entering` |
 | 12 nothing while reducing | `orders.entering` |
-| 13 a crossing is answered | `levels.answered` |
+| 13 a crossing is answered | `levels.answered`, `levels.left` |
 | 14 one live exit | `orders.exits`, and the broker's own books |
-| 15 stops never fall | `levels.ratchet` |
+| 15 stops never fall | `levels.ratchet`, `levels.audited` |
 | 16 levels in order | `levels.opened` |
 | 17 breakers last | `records.lasting`; over restarts: 21 |
 | 18, 19 one decision | `signals.once` |
@@ -24,14 +24,14 @@
 | 21 restarts change nothing | `machine_account.fold` folds every step from a re-read row |
 | 22 order ids | `orders.ids` |
 | 23 tranches | `orders.entering`, `orders.recall` |
-| 24 the window | `orders.entering`, `orders.exits` (rebalances) |
+| 24 the window | `orders.entering`, `orders.rebalanced` |
 | 25 the queue | `signals.once` (a decision that acts failed no gate, waiting or not) |
-| 26 lots, basis, wash sales | `money.fills`, `money.lots`, `money.wash_sales`; worked examples: `test_wash_sales` |
+| 26 lots, basis, wash sales | `money.fills`, `money.lots`, `money.taxed`; worked examples: `test_wash_sales` |
 | 27 tiers | `records.tiers` |
 | 28 rebalances | `orders.rebalanced` |
 | 29 earnings | `signals.limits` |
 | 30 micro trades | `signals.micro`, `levels.overdue` |
-| 31 metrics | `records.metrics`; against empyrical: `test_performance` |
+| 31 metrics | `performance.traded`, `performance.curved`; against empyrical: `test_performance` |
 | 32 backtest | with the backtester |
 | 33 configuration | `records.configured`, `machine_operator.configure` |
 | 34 notifications | `records.told` (each event is told); limits an hour: with delivery |
@@ -42,7 +42,7 @@ Each check is a function of `(seen, turn)`: what an auditor remembers, and one s
 
 from collections.abc import Callable
 
-from tests.trading import laws_levels, laws_money, laws_orders, laws_records, laws_signals
+from tests.trading import laws_levels, laws_money, laws_orders, laws_performance, laws_records, laws_signals
 from tests.trading.auditor import Seen, Turn
 
 Law = Callable[[Seen, Turn], None]
@@ -52,6 +52,7 @@ RULES: tuple[Law, ...] = (
     *laws_signals.RULES,
     *laws_orders.RULES,
     *laws_levels.RULES,
+    *laws_performance.RULES,
 )
 
 

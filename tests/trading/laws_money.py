@@ -1,17 +1,14 @@
 """What holds of money: both pools, the ledger, the siphon, lots and their basis, wash sales."""
 
-import datetime as dt
 from collections import defaultdict
 from decimal import ROUND_DOWN, Decimal
 from fractions import Fraction
 from typing import Any
 
-from tests.trading.auditor import CENT, Seen, Turn, new_york
+from tests.trading.auditor import CENT, Seen, Turn
 from trading.portfolio import Portfolio
 
 ZERO = Decimal(0)
-THIRTY_DAYS = dt.timedelta(days=30)
-ROUNDING = Decimal("0.000000001")
 
 
 def pools(_: Seen, turn: Turn) -> None:
@@ -30,21 +27,6 @@ def ledger(seen: Seen, turn: Turn) -> None:
         assert (entry.trigger == "profit_siphon") == (entry.fill_id is not None)
         seen.ledger_seq, seen.reserve = entry.seq, entry.balance_after
     assert (turn.after.reserve, turn.after.ledger_seq) == (seen.reserve, seen.ledger_seq)
-
-
-def emergency(seen: Seen, turn: Turn) -> None:
-    """An emergency empties the reserve, lowers the tier, and comes once until the drawdown was small again (4)."""
-    for entry in turn.records("ledger_entry"):
-        if entry.trigger == "emergency_liquidation":
-            assert seen.may_liquidate, "twice in one episode"
-            assert entry.balance_after == 0
-            assert turn.after.risk_tier == "conservative"
-            seen.may_liquidate = False
-    fallen = _fallen(turn.after)
-    if fallen is not None and fallen < turn.after.policy.emergency_rearm_pct:
-        seen.may_liquidate = True
-    if fallen is not None and fallen > turn.after.policy.emergency_drawdown_pct and seen.reserve > 0:
-        assert not seen.may_liquidate or not turn.records("ledger_entry"), "a reserve in an emergency"
 
 
 def fills(seen: Seen, turn: Turn) -> None:
@@ -69,51 +51,25 @@ def lots(seen: Seen, turn: Turn) -> None:
         assert (lot.status == "open") <= (lot.open_quantity > 0)
         assert (lot.status == "closed") <= (lot.open_quantity == 0)
         assert lot.disallowed_loss >= 0
+        assert lot.cost_basis_per_share >= lot.cost_per_share
         opened[lot.symbol] += lot.open_quantity
     assert {symbol: quantity for symbol, quantity in opened.items() if quantity} == held
     for symbol, kept in seen.lots.items():
         position = turn.after.position(symbol)
         _forget(kept, surplus=sum(each[0] for each in kept) - Fraction(position.quantity if position else 0))
         cost = sum(quantity * basis for quantity, basis in kept)
-        ours = sum(lot.open_quantity * _paid(lot) for lot in turn.after.lots if lot.symbol == symbol)
+        ours = sum(lot.open_quantity * lot.cost_per_share for lot in turn.after.lots if lot.symbol == symbol)
         assert abs(float(cost) - float(ours)) < 1e-9
 
 
-def wash_sales(seen: Seen, turn: Turn) -> None:
-    """What is disallowed is at most the loss, has a purchase within 30 days, and stands in the trade (26, R12.2)."""
-    for trade in turn.records("trade"):
-        seen.lost[trade.trade_id] = (trade.symbol, max(ZERO, -trade.realized_pnl))
-        assert trade.wash_sale == (trade.disallowed_loss > 0)
-    for wash in turn.records("wash_sale"):
-        if wash.replacement_lot_id is None:
-            assert wash.disallowed_loss == 0  # a pending recommendation only warns (decision 30)
-            continue
-        symbol, lost = seen.lost[wash.trade_id]
-        assert wash.symbol == symbol
-        assert wash.quantity > 0
-        assert wash.disallowed_loss > 0
-        lot = next(lot for lot in turn.after.lots if lot.lot_id == wash.replacement_lot_id)
-        assert lot.symbol == symbol
-        seen.washed[wash.trade_id] += wash.disallowed_loss
-        adjusted = sum(lot.disallowed_loss for lot in turn.after.lots if lot.symbol == symbol)
-        assert seen.washed[wash.trade_id] <= lost + adjusted + ROUNDING  # a basis may carry an earlier loss
-    for fill in turn.records("fill"):
-        if fill.side == "sell" and turn.records("wash_sale"):
-            days = [abs(new_york(at) - new_york(fill.at)) for at in seen.bought_at[fill.symbol]]
-            assert min(days) <= THIRTY_DAYS
-
-
-def _fallen(after: Portfolio) -> Decimal | None:
-    """Return the drawdown from the peak as a fraction of the initial capital, where the account keeps its peak."""
-    peak = getattr(after, "peak_value", None)
-    if peak is None or not after.initial_capital:
-        return None
-    return Decimal((peak - after.total_value) / after.initial_capital)
-
-
-def _paid(lot: Any) -> Decimal:
-    """Return what a share of a lot cost; its tax basis may carry the disallowed loss of another besides."""
-    return Decimal(getattr(lot, "cost_per_share", lot.cost_basis_per_share))
+def taxed(seen: Seen, turn: Turn) -> None:
+    """Losses and purchases within 30 days are matched share by share, and put off into the basis (26, R12.2)."""
+    seen.tax.fold(turn.effects)
+    for symbol in seen.lots:
+        position = turn.after.position(symbol)
+        seen.tax.forget(symbol, held=int(position.quantity) if position else 0)
+    known = turn.after.lots
+    seen.tax.check({lot.lot_id: (lot.open_quantity, lot.cost_basis_per_share) for lot in known if lot.open_quantity})
 
 
 def _siphon_basis(seen: Seen, profit: Fraction, after: Portfolio) -> Fraction:
@@ -129,7 +85,6 @@ def _booked(seen: Seen, fill: Any) -> Fraction:
     value, fee = quantity * Fraction(fill.price), Fraction(fill.fee)
     if fill.side == "buy":
         kept.append([quantity, (value + fee) / quantity])
-        seen.bought_at[fill.symbol].append(fill.at)
         return Fraction(0)
     cost = sum(sold * basis for sold, basis in _forget(kept, surplus=quantity))
     return value - fee - cost
@@ -148,4 +103,4 @@ def _forget(kept: list[list[Fraction]], *, surplus: Fraction) -> list[tuple[Frac
     return gone
 
 
-RULES = (pools, ledger, emergency, fills, lots, wash_sales)
+RULES = (pools, ledger, fills, lots, taxed)

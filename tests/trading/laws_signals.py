@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from tests.trading.auditor import Seen, Turn, is_in_session, new_york
+from tests.trading.auditor import Seen, Turn, new_york
 from trading.effects import Decision
 from trading.portfolio import Portfolio, tier_of
 
@@ -44,19 +44,26 @@ def limits(_: Seen, turn: Turn) -> None:
 
 
 def micro(seen: Seen, turn: Turn) -> None:
-    """A trend is decided while micro trading is on alone; so many entries a day, so large each (30)."""
-    for decision in turn.of(Decision):
-        if decision.source_type != "trend":
-            continue
-        policy = turn.after.policy
-        assert policy.micro_trading_enabled
+    """A trend is decided at once while micro trading is on, or was seen before; so many entries, so large (30)."""
+    decided = [each for each in turn.of(Decision) if each.source_type == "trend"]
+    event, before = turn.event, turn.before
+    if event.kind == "trend" and before is not None:
+        assert len(decided) + len(turn.records("duplicate")) == before.policy.micro_trading_enabled
+        assert all(each.source_id == event.trend.trend_id for each in decided)
+    else:
+        assert not decided
+    for decision in decided:
+        assert decision.recommendation_id is None
         if _is_entry(decision):
+            assert before is not None
             assert decision.sizing is not None
             assert decision.sizing.price is not None
-            assert decision.quantity * decision.sizing.price <= policy.micro_max_position_pct * decision.active_pool
-            assert is_in_session(decision.decided_at)
+            value = decision.quantity * decision.sizing.price
+            assert value <= before.policy.micro_max_position_pct * decision.active_pool
             seen.micro_entries[new_york(decision.decided_at)] += 1
-            assert seen.micro_entries[new_york(decision.decided_at)] <= policy.micro_max_trades_per_day
+            assert seen.micro_entries[new_york(decision.decided_at)] <= before.policy.micro_max_trades_per_day
+    for position in turn.after.positions:
+        assert position.is_micro == (seen.decisions[position.decision_id].source_type == "trend")
 
 
 def _is_entry(decision: Decision) -> bool:

@@ -20,6 +20,7 @@ from tests.trading.paper_broker import PaperBroker
 from trading.effects import Order, OrderCancel
 from trading.engine import react
 from trading.events import EVENT, Event
+from trading.policy import RiskTiers, TradingPolicy
 from trading.portfolio import NEVER, Portfolio, row_bytes
 from trading.trading_window import next_session, session_at
 
@@ -37,6 +38,8 @@ STARTS = (
     "2026-03-02T12:00:00",  # before the open
     "2026-07-04T12:00:00",  # a holiday on a weekend
 )
+EMERGENCY = {"emergency_drawdown_pct": "0.01", "emergency_rearm_pct": "0.005"}
+JUDGED = {"tier_minimum_trades": 1, "tier_up_reserve_pct": "0", "tier_up_drawdown_pct": "1"}
 POLICIES: tuple[dict[str, Any], ...] = (
     {},
     {"max_open_positions": 2, "stop_cluster_count": 1},
@@ -47,7 +50,14 @@ POLICIES: tuple[dict[str, Any], ...] = (
     {"moderate": {"max_portfolio_heat": "0.02"}, "position_loss_pct": "0.05"},
     {"micro_trading_enabled": True, "micro_max_trades_per_day": 2, "gradual_entry_tranches": 1},
     {"micro_trading_enabled": True, "micro_max_hold_minutes": 20, "max_open_positions": 3},
-    {"stale_feed_action": "close", "earnings_action": "close", "emergency_drawdown_pct": "0.02"},
+    EMERGENCY | {"tier_down_drawdown_pct": "0.005", "stale_feed_action": "close"},
+    EMERGENCY | JUDGED | {"daily_loss_pct": "0.5"},
+    JUDGED | {"tier_change_sessions": 1, "reserve_high_water_pct": "0", "large_trade_pct": "0.001"},
+    {"moderate": {"max_portfolio_heat": "0.012"}, "stop_check_seconds": 60, "earnings_action": "close"},
+    {"stale_feed_action": "close", "stale_price_minutes": 3, "quote_after_minutes": 1, "fast_stop_check_seconds": 5},
+    {"max_open_positions": 2, "swap_confidence_margin": "0.01", "gradual_entry_tranches": 1},
+    {"max_open_positions": 1, "swap_confidence_margin": "0", "ticker_cooldown_hours": 0},
+    {"moderate": {"max_sector_pct": "0.15"}, "ticker_cooldown_hours": 0},
 )
 
 
@@ -68,7 +78,7 @@ class Account(RuleBasedStateMachine):
         self.earnings: dict[str, tuple[str, str] | None] = dict.fromkeys(SECTORS)
         self.past: list[Event] = []
         self.names = 0
-        body = {"policy": json.loads(policy(**changes).model_dump_json()), "mode": "paper", "build": "test"}
+        body = {"policy": json.loads(policy(**_known(changes)).model_dump_json()), "mode": "paper", "build": "test"}
         self.send({"kind": "account_opened"} | body)
         self.send(self.broker.account())
 
@@ -144,3 +154,9 @@ class Account(RuleBasedStateMachine):
         for ticket in getattr(self, "broker", PaperBroker(D(0))).open:
             if ticket.order.side == "sell":
                 assert ticket.left <= self.broker.shares.get(ticket.order.symbol, 0)
+
+
+def _known(changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the changes whose fields this build's policy has."""
+    known = TradingPolicy.model_fields.keys() | RiskTiers.model_fields.keys()
+    return {name: value for name, value in changes.items() if name in known}

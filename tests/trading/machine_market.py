@@ -7,9 +7,8 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from tests.strategies import cents
 from tests.trading.machine_account import SYMBOLS, Account
-from trading.trading_window import is_window_open, next_phase, next_session
+from trading.trading_window import is_window_open, next_phase
 
 D = Decimal
 EARNINGS = st.sampled_from([None, 0, 1, 2, 3, 9, -1, -3])
@@ -123,7 +122,7 @@ class Market(Account):
     @rule(
         severity=st.sampled_from(["low", "moderate", "high", "high", "critical"]),
         seconds=st.sampled_from([0, 600, 7200, 200_000]),
-        age=st.sampled_from([0, 0, 900]),
+        age=st.sampled_from([0, 0, 900, -90, -7200]),
         sectors=st.sampled_from([None, None, ["technology"], ["utilities"]]),
         again=st.booleans(),
     )
@@ -139,19 +138,6 @@ class Market(Account):
         }
         for _ in range(1 + again):
             self.send({"kind": "macro_event", "event": event})
-
-    @rule(cents_up=cents("0", "0.03"))
-    def go_to_mondays_window(self, cents_up: Decimal) -> None:
-        """Go to the window's open of the first session of a week, with prices: when the rebalancer runs."""
-        session = next_session(self.now)
-        while session is not None and session.on.isocalendar()[:2] == self.now.isocalendar()[:2]:
-            session = next_session(session.close_at)
-        assert session is not None
-        self.now = session.open_at
-        for symbol in sorted(self.portfolio.held_symbols):
-            self.mark(symbol, self.prices[symbol] + cents_up)
-        self.now += dt.timedelta(minutes=self.portfolio.policy.window_margin_minutes)
-        self.send({"kind": "clock"})
 
     def next_phase(self) -> Any:
         phase = next_phase(self.now, margin_minutes=self.portfolio.policy.window_margin_minutes)

@@ -33,6 +33,8 @@ CHANGES: tuple[dict[str, Any], ...] = (
     {"tiers": {"moderate": {"stop_loss_atr_multiplier": "1.0"}}},
     {"tiers": {"moderate": {"max_position_pct": "0.04", "max_sector_pct": "0.08"}}},
     {"tiers": {"conservative": {"max_portfolio_heat": "0.01"}}},
+    {"tiers": {"moderate": {"max_portfolio_heat": "0.005"}}},
+    {"event_stop_factor": "0.2", "earnings_stop_factor": "0.3"},
 )
 COMMANDS: tuple[dict[str, Any], ...] = (
     {"kind": "pause"},
@@ -49,7 +51,8 @@ COMMANDS: tuple[dict[str, Any], ...] = (
     {"kind": "test_notification", "channel": "sms"},
     {"kind": "test_notification", "channel": "email"},
     {"kind": "arm_live", "until": "2026-12-31T21:00:00Z"},
-    {"kind": "update_notifications", "version": 1, "changes": {"sms_per_hour": 3}},
+    {"kind": "update_notifications", "version": 1, "changes": {"summary_minutes_after_close": 0}},
+    {"kind": "update_notifications", "version": 2, "changes": {"sms_target": "+15551234567"}},
 )
 
 

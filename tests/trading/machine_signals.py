@@ -10,6 +10,7 @@ from hypothesis.stateful import precondition, rule
 from tests.strategies import cents, confidences
 from tests.trading.machine_account import SECTORS, SYMBOLS
 from tests.trading.machine_operator import Operator
+from trading.trading_window import is_window_open
 
 D = Decimal
 FLAWS: tuple[dict[str, Any], ...] = (
@@ -100,6 +101,78 @@ class Signals(Operator):
             self.fill_all()
             self.trade_along(minutes=1, drift=[0])
 
+    @rule(symbol=SYMBOLS, moved=st.sampled_from([-25, -10, 0, 8, 30]), saved=st.sampled_from(["0", "20"]))
+    def trade_until_the_close(self, symbol: str, moved: int, saved: str) -> None:
+        """Buy, leave at another price, and close the day: what emergencies and evaluations of the tier are made of."""
+        self.buy_and_fill(symbol=symbol, confidence=D("0.95"), whole=False)
+        position = self.portfolio.position(symbol)
+        if saved != "0":
+            self.command({"kind": "adjust_reserve", "amount": saved, "reason": "x"})
+        self.command({"kind": "release_risk_tier"})
+        if position is not None:
+            self.mark(symbol, (position.avg_entry_price * (100 + moved) / 100).quantize(D("0.0001")))
+            self.fill_all()
+            self.send_recommendation(symbol, action="sell", mode="paper_eligible", confidence="0.9")
+            self.fill_all()
+        self.wait_for_a_phase(phases=3, late=0)
+
+    @precondition(lambda self: self.portfolio.positions)
+    @rule(
+        pct=st.sampled_from(["0.03", "0.05", "0.1"]), sector=st.sampled_from(["0.06", "0.3"]), rises=st.integers(0, 20)
+    )
+    def come_to_the_weeks_first_window(self, pct: str, sector: str, rises: int) -> None:
+        """Tighten the tier, let prices rise, and go to the opening of the window at which the rebalancer looks."""
+        self.carry_on()
+        limits = {"max_position_pct": pct, "max_sector_pct": sector}
+        self.configure(changes={"tiers": {self.portfolio.risk_tier: limits}}, confirmed=True)
+        monday = (self.now + dt.timedelta(days=7 - self.now.weekday())).date()
+        margin = self.portfolio.policy.window_margin_minutes
+        while (phase := self.next_phase()).session.on < monday or not is_window_open(phase.at, margin_minutes=margin):
+            self.now = phase.at
+        self.trade_along(minutes=0, drift=[rises])
+        self.now = phase.at
+        self.send({"kind": "clock"})
+
+    @rule(
+        symbol=SYMBOLS,
+        reasons=st.lists(st.sampled_from(["volatility", "earnings", "heat", "event"]), min_size=1, max_size=3),
+        part=st.sampled_from([30, 45]),
+        days=st.integers(0, 2),
+    )
+    def give_reasons_to_tighten(self, symbol: str, reasons: list[str], part: int, days: int) -> None:
+        """Hold a symbol, and let what raises its stop come over it, a few minutes apart."""
+        if self.portfolio.position(symbol) is None:
+            self.buy_and_fill(symbol=symbol, confidence=D("0.9"), whole=True)
+        for reason in reasons:
+            match reason:
+                case "volatility":
+                    self.close_a_bar(symbol=symbol, atr=part)
+                case "earnings":
+                    self.learn_of_earnings(symbol=symbol, days=days, session="amc", out=False)
+                case "event":
+                    self.hear_of_an_event(severity="critical", seconds=400, age=-60, sectors=None, again=False)
+                case _:
+                    most = round(self.portfolio.portfolio_heat / max(D(1), self.portfolio.active_pool), 4)
+                    tier = {"max_portfolio_heat": str(min(D(1), max(D("0.0001"), most)))}
+                    self.configure(changes={"tiers": {self.portfolio.risk_tier: tier}}, confirmed=True)
+            self.trade_along(minutes=5, drift=[2, 1])
+
+    @rule(symbol=SYMBOLS, confidence=cents("0.75", "1"), minutes=st.sampled_from([0, 9, 19, 125]))
+    def trade_a_trend(self, symbol: str, confidence: Decimal, minutes: int) -> None:
+        """Switch micro trading on, enter on a trend where that is allowed, and hold on for a while."""
+        if not self.portfolio.policy.micro_trading_enabled:
+            self.configure(changes={"micro_trading_enabled": True}, confirmed=True)
+        self.see_a_trend(
+            symbol=symbol,
+            age=0,
+            ready=True,
+            direction="bullish",
+            confidence=confidence,
+            interval="5m",
+            window="intraday",
+        )
+        self.trade_along(minutes=minutes, drift=[1, -1])
+
     @precondition(lambda self: self.portfolio.positions)
     @rule(data=st.data(), fills=st.booleans())
     def recommend_to_sell(self, data: st.DataObject, fills: bool) -> None:
@@ -143,4 +216,6 @@ class Signals(Operator):
         before = self.portfolio
         effects = self.fold(event)
         assert self.portfolio.model_copy(update={"seq": before.seq}) == before
-        assert [getattr(effect, "kind", "") for effect in effects] in ([], ["duplicate"])
+        is_off = event.kind == "trend" and not before.policy.micro_trading_enabled
+        is_signal = event.kind in ("recommendation", "trend") and not is_off
+        assert [getattr(effect, "kind", "") for effect in effects] == ["duplicate"] * is_signal

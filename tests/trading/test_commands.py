@@ -234,9 +234,6 @@ def test_the_ledger_adds_up_and_stays_backed(amounts: list[Decimal]) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        {"kind": "flag_earnings", "symbol": "AAPL", "earnings_on": "2026-03-20", "session": "amc"},
-        {"kind": "update_notifications", "version": 1, "changes": {}},
-        {"kind": "test_notification", "channel": "sms"},
         {"kind": "arm_live", "until": "2026-03-02T21:00:00Z"},
     ],
 )

@@ -63,6 +63,32 @@ def test_prices_that_never_move_have_no_correlation() -> None:
     assert correlation.pair(prices.closes("AAPL"), still)[0] is None
 
 
+@pytest.mark.covers("R9.1")
+def test_the_matrix_of_real_symbols_holds_every_pair_once_and_equals_numpys() -> None:
+    found = correlation.matrix({symbol: prices.closes(symbol) for symbol in reversed(SYMBOLS)})
+    assert [(each.symbol_a, each.symbol_b) for each in found] == list(itertools.combinations(sorted(SYMBOLS), 2))
+    for each in found:
+        assert each.correlation is not None
+        assert each.observations == 89
+        expected = numpys(prices.closes(each.symbol_a), prices.closes(each.symbol_b))
+        assert abs(float(each.correlation) - expected) < 1e-9
+
+
+@given(st.dictionaries(st.sampled_from(SYMBOLS), drawn_closes(count=40), max_size=4))
+def test_the_matrix_does_not_depend_on_the_order_of_its_symbols(closes: dict[str, Closes]) -> None:
+    found = correlation.matrix(closes)
+    assert found == correlation.matrix(dict(reversed(closes.items())))
+    assert len(found) == len(closes) * (len(closes) - 1) // 2
+    for each in found:
+        assert each.symbol_a < each.symbol_b
+        assert (each.correlation is None) or -1 <= each.correlation <= 1
+
+
+def test_a_pair_without_thirty_returns_stands_in_the_matrix_without_a_correlation() -> None:
+    found = correlation.matrix({"KO": prices.closes("KO"), "NEW": prices.closes("KO")[:5]})
+    assert found == (correlation.Pair("KO", "NEW", None, 4),)
+
+
 def rule(average: str) -> correlation.CorrelationRule:
     """Apply the rule to one holding whose pair with the candidate is `average`."""
     closes = mixed(float(average))

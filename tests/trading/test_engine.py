@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trading.desk import ACCOUNT, MONDAY, Desk, as_bytes, at, days, minutes
-from trading import dedupe, tax_lots
+from trading import dedupe, loss_sales, tax_lots
 from trading.commands import MOST_COMMANDS
 from trading.effects import Order
 from trading.engine import react
@@ -260,7 +260,7 @@ def _ids(count: int, *, hours: int) -> tuple[SeenIds, ...]:
 
 @pytest.mark.covers("R1.5")
 def test_the_row_stays_under_half_a_mebibyte_with_a_full_memory() -> None:
-    """Fill all that is bounded to its bound at once: ids, queue, positions, lots, orders, commands."""
+    """Fill all that is bounded to its bound at once: ids, queue, positions, lots, loss sales, orders, commands."""
     closes = tuple((MONDAY - days(each), D("1234.5678")) for each in range(90, 0, -1))
     desk = Desk(cash="100000", capital_limit="100000", max_open_positions=50, moderate={"max_portfolio_heat": "1"})
     for place in range(60):
@@ -269,7 +269,7 @@ def test_the_row_stays_under_half_a_mebibyte_with_a_full_memory() -> None:
         if place >= 10:
             desk.recommend(f"S{place}", "sell")
             desk.cancelled(desk.orders("buy", f"S{place}")[0], cumulative=1)
-            desk.fill(desk.orders("sell", f"S{place}")[0], "101.23", cumulative=1)
+            desk.fill(desk.orders("sell", f"S{place}")[0], "99.23", cumulative=1)
     lots = tuple(desk.row.lots[-1].model_copy(update={"lot_id": f"{place:036}"}) for place in range(900))
     desk.portfolio = desk.row.model_copy(update={"lots": (*desk.row.lots, *lots)})
     desk.fill(desk.orders("buy", "S1")[0], "100.0001", cumulative=2)
@@ -281,7 +281,8 @@ def test_the_row_stays_under_half_a_mebibyte_with_a_full_memory() -> None:
         thesis = "\N{SLIGHTLY SMILING FACE}" * 5_000
         desk.recommend(f"Q{place}", recommendation_id=f"{place:0256}", price="100", closes=closes, thesis=thesis)
     row = desk.row
-    assert (len(row.positions), len(row.queue), len(row.done), dedupe.count(row.seen)) == (10, 32, 50, 21_000)
+    assert (len(row.positions), len(row.queue), len(row.done), dedupe.count(row.seen)) == (10, 24, 40, 21_000)
+    assert len(row.sales) == loss_sales.MOST_SALES
     assert dedupe.count(row.commands) == 1_000
     assert len(row.lots) > tax_lots.KEPT_CLOSED
     assert len(row_bytes(row)) < 512 * 1024

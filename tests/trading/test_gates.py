@@ -53,26 +53,29 @@ def test_every_decision_lists_every_gate_in_the_order_of_the_contract() -> None:
         assert [gate.name for gate in decision.gates] == ORDER
 
 
-def failing() -> dict[str, Callable[[], Desk]]:
-    """One way for each gate to be the first that fails."""
+def failing(signal: str = "recommend") -> dict[str, Callable[[], Desk]]:
+    """One way for each gate to be the first that fails, for a recommendation or a `trend`."""
 
     def recommended(desk: Desk, **fields: object) -> Desk:
-        desk.recommend(**fields)  # type: ignore[arg-type]
+        getattr(desk, signal)(**fields)
         return desk
 
+    def new(**changes: object) -> Desk:
+        return Desk(micro_trading_enabled=True, **changes)
+
     def paused() -> Desk:
-        desk = Desk()
+        desk = new()
         desk.command("pause")
         return recommended(desk)
 
     def breaker() -> Desk:
-        desk = Desk()
+        desk = new()
         desk.stress("36")
         desk.clock(at("15:31"))  # the reading is old by now, its breaker active for two hours
         return recommended(desk)
 
     def stressed() -> Desk:
-        desk = Desk(market_stress_threshold="40")
+        desk = new(market_stress_threshold="40")
         desk.stress("39")
         desk.clock(desk.now)
         desk.configure(breaker_pause_minutes=1)
@@ -81,83 +84,83 @@ def failing() -> dict[str, Callable[[], Desk]]:
         return recommended(desk)
 
     def declining() -> Desk:
-        desk = Desk()
+        desk = new()
         for symbol, sector in (("KO", "staples"), ("CVX", "energy")):
             desk.hold(symbol, sector=sector, atr="1")
             desk.mark(symbol, "9.79")
         return recommended(desk)
 
     def small() -> Desk:
-        return recommended(Desk(cash="99.99"))
+        return recommended(new(cash="99.99"))
 
     def unready() -> Desk:
-        return recommended(Desk(cash=None))
+        return recommended(new(cash=None))
 
     def superseded() -> Desk:
-        desk = Desk(now=at("13:00"))
+        desk = new(now=at("13:00"))
         desk.recommend(generated_at=at("12:00"))
         desk.recommend(generated_at=at("11:00"))
         return desk
 
     def cooling() -> Desk:
-        desk = Desk()
+        desk = new()
         desk.hold(atr="2")
         desk.mark("AAPL", "8.49")
         desk.fill(desk.orders("sell")[-1])
         return recommended(desk)
 
     def held() -> Desk:
-        desk = Desk()
+        desk = new()
         desk.hold()
         return recommended(desk)
 
     def full() -> Desk:
-        desk = Desk(max_open_positions=1)
+        desk = new(max_open_positions=1)
         desk.hold()
         return recommended(desk, symbol="KO", sector="staples")
 
     def correlated() -> Desk:
-        desk = Desk()
+        desk = new()
         desk.hold(closes=real.closes("JPM"))
         return recommended(desk, symbol="BAC", closes=real.closes("JPM"), sector="financials")
 
     def sector() -> Desk:
-        desk = Desk(moderate={"max_sector_pct": "0.08"})  # 40 dollars
+        desk = new(moderate={"max_sector_pct": "0.08"})  # 40 dollars
         desk.hold("S0")
         return recommended(desk, symbol="S1")
 
     def hot() -> Desk:
-        return recommended(Desk(moderate={"max_portfolio_heat": "0.005"}))  # 2.50 dollars; 4 shares risk 4
+        return recommended(new(moderate={"max_portfolio_heat": "0.005"}), price="2")  # 2.50 dollars; 7 shares risk 3.50
 
     def unbacked() -> Desk:
-        desk = Desk(active_pool_minimum="0")
+        desk = new(active_pool_minimum="0")
         for symbol, sector in (("KO", "staples"), ("CVX", "energy"), ("JPM", "financials")):
             desk.hold(symbol, sector=sector, atr="0.2")
         desk.command("adjust_reserve", amount=str(desk.row.spendable), reason="all the cash")
         return recommended(desk, atr="0.2")
 
     def poor() -> Desk:
-        desk = Desk()
+        desk = new()
         desk.snapshot(buying_power="1")
         return recommended(desk)
 
     tomorrow = {"earnings_on": MONDAY + days(1), "earnings_session": "bmo"}
     return {
-        "not_actionable": lambda: recommended(Desk(), action="hold"),
-        "expired": lambda: recommended(Desk(), expires_at=at("15:00"), generated_at=at("14:00")),
+        "not_actionable": lambda: recommended(new(), action="hold"),
+        "expired": lambda: recommended(new(), expires_at=at("15:00"), generated_at=at("14:00")),
         "superseded": superseded,
-        "unknown_symbol": lambda: recommended(Desk(), sector=None),
+        "unknown_symbol": lambda: recommended(new(), sector=None),
         "not_ready": unready,
         "engine_paused": paused,
         "circuit_breaker_active": breaker,
         "broad_decline": declining,
         "active_pool_minimum": small,
-        "outside_trading_window": lambda: recommended(Desk(now=at("20:46")), confidence="0.1"),
-        "price_unavailable": lambda: recommended(Desk(), price_at=at("14:44:59")),
+        "outside_trading_window": lambda: recommended(new(now=at("20:46")), confidence="0.1"),
+        "price_unavailable": lambda: recommended(new(), price_at=at("14:44:59")),
         "ticker_cooldown": cooling,
-        "earnings_blackout": lambda: recommended(Desk(), facts=tomorrow),
-        "insufficient_confidence": lambda: recommended(Desk(), confidence="0.54"),
-        "no_position_to_sell": lambda: recommended(Desk(), action="sell"),
+        "earnings_blackout": lambda: recommended(new(), facts=tomorrow),
+        "insufficient_confidence": lambda: recommended(new(), confidence="0.54"),
+        "no_position_to_sell": lambda: recommended(new(), action="sell"),
         "already_held": held,
         "position_limit_reached": full,
         "correlation_too_high": correlated,
@@ -165,7 +168,7 @@ def failing() -> dict[str, Callable[[], Desk]]:
         "portfolio_heat": hot,
         "reserve_not_backed": unbacked,
         "insufficient_active_pool": poor,
-        "below_one_share": lambda: recommended(Desk(), price="60", atr="1"),
+        "below_one_share": lambda: recommended(new(), price="60", atr="1"),
         "market_stress": stressed,
     }
 
@@ -182,6 +185,18 @@ def test_a_gate_that_fails_is_the_reason_of_the_skip(name: str) -> None:
     assert desk.gate(name).passed is False
     assert all(gate.passed is not False for gate in decision.gates[: ORDER.index(name)])
     assert len(desk.orders("buy")) == orders
+
+
+@pytest.mark.covers("R20.10")
+@pytest.mark.parametrize(
+    "name", [name for name in ORDER if not name.startswith("micro") and name not in ("superseded", "market_stress")]
+)
+def test_a_trend_meets_the_same_gates_as_a_recommendation(name: str) -> None:
+    desk = failing("trend")[name]()
+    decision = desk.decisions[-1]
+    assert (decision.source_type, decision.decision, decision.skip_reason) == ("trend", "skip", name)
+    assert [gate.name for gate in decision.gates] == ORDER
+    assert not [order for order in desk.orders("buy") if order.decision_id == decision.decision_id]
 
 
 @pytest.mark.covers("R6.3")
