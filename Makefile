@@ -9,12 +9,18 @@ INSTALLED := $(VENV)/installed
 # Days of the demo a second; 0 is as fast as it goes.
 SPEED ?= 0
 
+# Measurements of `make bench`; empty is all of them.
+BENCH ?= react
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock clean $(VENV)
+.PHONY: help demo test soak bench docs lint lock clean $(VENV)
 
 help:
 	@echo 'make demo   a year of prices through the whole engine, with 500 dollars'
 	@echo 'make test   every test, on a real Kafka and PostgreSQL'
+	@echo 'make soak   a million random events through the state machine'
+	@echo 'make bench  what one event costs; BENCH= latency, throughput, restart need a stack'
+	@echo 'make docs   docs/requirements.md, from its sources'
 	@echo 'make lint   ruff and mypy --strict'
 	@echo 'make lock   resolve requirements.lock again'
 	@echo 'make clean  remove what these made; `.stonks`, the data, stays'
@@ -24,6 +30,15 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+soak: $(INSTALLED)
+	STONKS_SOAK=million $(BIN)/python -m pytest -s tests/trading/test_machine.py
+
+bench: $(INSTALLED)
+	$(BIN)/python -m bench $(BENCH)
+
+docs: $(INSTALLED)
+	$(BIN)/python -m docs.traceability
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

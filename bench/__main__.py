@@ -2,11 +2,11 @@
 
 import sys
 
-from bench import latency, restart, step, throughput
+from bench import latency, react, restart, throughput
 from bench.report import say
 
 ALL = {
-    "step": step.measure,
+    "react": react.measure,
     "latency": latency.measure,
     "throughput": throughput.measure,
     "restart": restart.measure,

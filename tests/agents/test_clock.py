@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,6 +52,7 @@ def test_no_minute_passed_means_no_clock_record() -> None:
     assert text(60).encode() in (clock.value or b"")
 
 
+@pytest.mark.covers("R1.1")
 def test_the_ticker_beats_once_a_polling_interval_and_at_least_once_a_minute() -> None:
     ticker, rows = Ticker(), {"slow": row("slow", 600), "fast": row("fast", 5)}
     beats: dict[str, list[int]] = {"slow": [], "fast": []}

@@ -129,6 +129,7 @@ async def test_a_broker_that_fails_leaves_the_row_and_the_repeat_sends_the_same_
     assert again == first
 
 
+@pytest.mark.covers("R18.5")
 async def test_a_restart_at_any_record_gives_the_same_row_and_the_same_bytes() -> None:
     events = [
         OPENED,

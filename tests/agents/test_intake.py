@@ -107,6 +107,7 @@ async def test_poison_enters_no_earnings_date() -> None:
     assert {one.topic for one in sent} == {"dead-letters"}
 
 
+@pytest.mark.covers("R1.2")
 async def test_a_recommendation_takes_its_symbols_facts_along() -> None:
     known = facts()
     known.put("AAPL", SymbolFacts(symbol="AAPL", sector="Technology", last_price=Decimal("187.1"), last_price_at=at(0)))

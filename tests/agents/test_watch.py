@@ -52,6 +52,7 @@ async def test_a_tick_moves_the_last_price_and_an_older_one_does_not() -> None:
     assert (str(found.last_price), found.last_price_at) == ("100", at(10))
 
 
+@pytest.mark.covers("R4.4")
 async def test_a_tick_through_the_stop_is_in_the_inbox_at_once_with_the_instant_of_the_tick() -> None:
     market = Market(None, levels())
     await market.tick("93", 0)
@@ -159,6 +160,7 @@ async def test_a_company_makes_a_symbol_known_and_a_null_makes_it_unknown() -> N
     assert unknown.sector is None
 
 
+@pytest.mark.covers("R10.1")
 async def test_an_earnings_date_is_told_when_it_changes() -> None:
     market = Market(None, levels())
     value = {"symbol": "AAPL", "earnings_on": "2026-04-30", "session": "amc", "source": "x"}

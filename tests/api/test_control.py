@@ -52,6 +52,7 @@ async def call(client: httpx.AsyncClient, method: str, path: str, body: Any = No
     return await client.request(method, TRADING + path, json=body, headers=headers)
 
 
+@pytest.mark.covers("R16.4")
 async def test_pause_and_resume_answer_once_they_are_applied(api: httpx.AsyncClient, engine: EngineDouble) -> None:
     paused = await call(api, "POST", "/pause")
     assert paused.status_code == 200, paused.text
@@ -88,6 +89,7 @@ async def test_a_kill_is_confirmed_and_ends_only_by_a_confirmed_resume(api: http
     assert (resumed.status_code, resumed.json()["trading_state"]) == (200, "active")
 
 
+@pytest.mark.covers("R5.6")
 async def test_the_risk_tier_is_set_and_held_and_given_back(api: httpx.AsyncClient) -> None:
     chosen = await call(api, "PUT", "/risk-tier", {"risk_tier": "conservative"})
     assert (chosen.status_code, chosen.json()["risk_tier"], chosen.json()["held"]) == (200, "conservative", True)
@@ -97,6 +99,7 @@ async def test_the_risk_tier_is_set_and_held_and_given_back(api: httpx.AsyncClie
         assert (await call(api, "PUT", "/risk-tier", body)).status_code == 422
 
 
+@pytest.mark.covers("R16.3")
 async def test_a_tightening_is_in_force_when_it_is_answered(api: httpx.AsyncClient) -> None:
     answer = await call(api, "PUT", "/config", {"version": 1, "daily_loss_pct": "0.03", "max_open_positions": 5})
     assert answer.status_code == 200, answer.text
@@ -104,6 +107,7 @@ async def test_a_tightening_is_in_force_when_it_is_answered(api: httpx.AsyncClie
     assert (await api.get(f"{TRADING}/config")).json() == answer.json()
 
 
+@pytest.mark.covers("R16.3")
 async def test_a_loosening_needs_the_same_request_with_its_token(api: httpx.AsyncClient) -> None:
     body = {"version": 1, "tiers": {"moderate": {"max_position_pct": 0.12}}, "reserve_siphon_pct": "0.1"}
     asked = await call(api, "PUT", "/config", body)
@@ -150,6 +154,7 @@ async def test_a_number_too_great_for_a_float_is_refused(api: httpx.AsyncClient)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
 
 
+@pytest.mark.covers("R3.7")
 async def test_the_reserve_takes_free_cash_and_no_more(api: httpx.AsyncClient) -> None:
     moved = await call(api, "POST", "/reserve/adjust", {"amount": "50.25", "reason": "savings"})
     assert moved.status_code == 200, moved.text

@@ -13,6 +13,7 @@ from tests.api.conftest import TOKENS, as_role, client_of, settings_for
 SECRET_ROUTES = ["/api/trading/status", "/metrics", "/openapi.json", "/api/trading/nowhere", "/nowhere"]
 
 
+@pytest.mark.covers("R1.7")
 @pytest.mark.parametrize("path", ["/health", "/ready"])
 async def test_health_and_readiness_need_no_token(lone: httpx.AsyncClient, path: str) -> None:
     assert (await lone.get(path)).status_code in {200, 503}

@@ -36,6 +36,7 @@ async def test_an_empty_list_has_no_items_and_no_next_page(api: httpx.AsyncClien
         assert await read(api, path) == {"items": [], "next_cursor": None}, path
 
 
+@pytest.mark.covers("R17.1", "R17.3")
 async def test_a_decision_is_shown_with_the_names_of_the_requirement(api: httpx.AsyncClient, migrated: str) -> None:
     await insert(migrated, "trading_decisions", rows.decision(1))
     (shown,) = (await read(api, "/decisions"))["items"]
@@ -48,6 +49,7 @@ async def test_a_decision_is_shown_with_the_names_of_the_requirement(api: httpx.
     assert shown["skip_reason"] is None
 
 
+@pytest.mark.covers("R17.3")
 async def test_decisions_are_filtered_by_ticker_kind_and_instant(api: httpx.AsyncClient, migrated: str) -> None:
     skipped = {"decision": "skip", "skip_reason": "expired"}
     await insert(
@@ -111,6 +113,7 @@ LISTS: list[tuple[str, str, Any, str]] = [
 ]
 
 
+@pytest.mark.covers("R17.3")
 async def test_pages_give_every_row_once_newest_first_while_rows_arrive(api: httpx.AsyncClient, migrated: str) -> None:
     for path, table, make, name in LISTS:
         await insert(migrated, table, *(make(number) for number in range(1, 8)))
@@ -148,6 +151,7 @@ async def test_each_account_sees_its_own_rows_alone(api: httpx.AsyncClient, migr
     assert (await read(api, "/decisions/decision-2", account_id="other"))["decision_id"] == "decision-2"
 
 
+@pytest.mark.covers("R17.2", "R11.5")
 async def test_a_decision_has_its_whole_chain(api: httpx.AsyncClient, migrated: str) -> None:
     await insert(migrated, "trading_decisions", rows.decision(1, wash_sale=True), rows.decision(2))
     await insert(
@@ -206,6 +210,7 @@ async def test_a_number_inside_json_passes_through_no_float(api: httpx.AsyncClie
     assert (await read(api, "/decisions/decision-1"))["sizing"] == {"cash": "0.1000000000000000055511151231"}
 
 
+@pytest.mark.covers("R3.2", "R18.2")
 async def test_the_reserve_has_its_balance_and_its_ledger(api: httpx.AsyncClient, migrated: str) -> None:
     assert await read(api, "/reserve") == {"items": [], "next_cursor": None, "balance": "0"}
     await insert(migrated, "reserve_pool_ledger", *(rows.ledger_entry(number) for number in (1, 2, 3)))

@@ -63,6 +63,7 @@ def test_the_checks_have_the_names_of_the_contract() -> None:
     assert tuple(CONTRACT.replace("\n", "").replace(" ", "").split(",")) == NAMES
 
 
+@pytest.mark.covers("R1.7")
 async def test_everything_in_place_is_ready(api: httpx.AsyncClient) -> None:
     checks = await ready(api)
     assert tuple(checks) == NAMES
@@ -70,6 +71,7 @@ async def test_everything_in_place_is_ready(api: httpx.AsyncClient) -> None:
     assert all(check["required"] for check in checks.values())
 
 
+@pytest.mark.covers("R1.7")
 @pytest.mark.parametrize("name", ["state_loaded", "reconciled", "consuming"])
 async def test_what_a_worker_says_of_itself_counts(api: httpx.AsyncClient, engine: EngineDouble, name: str) -> None:
     await ready(api)

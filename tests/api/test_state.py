@@ -50,6 +50,7 @@ async def status(client: httpx.AsyncClient) -> dict[str, Any]:
     return shown
 
 
+@pytest.mark.covers("R16.2")
 async def test_the_status_has_the_fields_of_the_contract(api: httpx.AsyncClient) -> None:
     shown = await status(api)
     assert list(shown) == CONTRACT.replace("\n", " ").replace(" ", "").split(",")
@@ -243,6 +244,7 @@ async def test_the_streams_show_where_every_partition_stands(
     assert shown["dead-letters"]["lag"] is None
 
 
+@pytest.mark.covers("R5.5", "R6.6")
 async def test_the_risk_tier_and_the_breaker_are_shown_with_their_history(
     api: httpx.AsyncClient, migrated: str
 ) -> None:

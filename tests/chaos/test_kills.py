@@ -42,6 +42,7 @@ def disturb(stack: Stack, chance: random.Random, over: threading.Event, faults: 
                 victim.kill()
 
 
+@pytest.mark.covers("R18.5")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_killed_anywhere_nothing_is_lost_and_nothing_is_done_twice(workers: int) -> None:
     chance = random.Random(SEED * 10 + workers)

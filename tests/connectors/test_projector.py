@@ -214,6 +214,7 @@ ROWS_OF_ONE_EACH = {
 }
 
 
+@pytest.mark.covers("R3.2", "R4.7", "R18.2", "R18.3")
 async def test_every_kind_of_record_has_its_rows_and_twice_changes_nothing(into: Database) -> None:
     await into.project(*one_of_each())
     first = await into.everything()
@@ -328,6 +329,7 @@ async def test_a_symbol_that_was_sold_and_bought_again_has_one_position(into: Da
     assert (await into.row("positions"))["position_id"] == "another"
 
 
+@pytest.mark.covers("R18.5")
 async def test_the_state_is_kept_as_the_row_says_it(into: Database) -> None:
     state = account_state(7)
     await into.project(state)
@@ -393,6 +395,7 @@ def _read(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) and value[:1] in "{[" else value
 
 
+@pytest.mark.covers("R12.3")
 @pytest.mark.parametrize("decision_first", [True, False])
 async def test_a_wash_sale_marks_its_decision_whichever_comes_first(into: Database, decision_first: bool) -> None:
     if decision_first:
@@ -403,6 +406,7 @@ async def test_a_wash_sale_marks_its_decision_whichever_comes_first(into: Databa
     assert (await into.row("trading_decisions"))["wash_sale"] is True
 
 
+@pytest.mark.covers("R10.1")
 async def test_upstream_records_have_their_rows(into: Database) -> None:
     company = inputs.Company(symbol="AAPL", name="Apple", sector="technology")
     await into.project(company, company.model_copy(update={"name": "Apple Inc."}), topic="companies")

@@ -66,6 +66,7 @@ def test_every_route_asks_for_a_token_before_it_looks_at_anything(shared_stack: 
         assert shared_stack.request("GET", path, role="viewer").status_code == 404
 
 
+@pytest.mark.covers("R16.2", "R6.6")
 def test_status_has_its_fields_and_a_healthy_breaker_says_nothing(desk: Desk) -> None:
     status = desk.status()
     assert status.keys() >= STATUS_FIELDS
@@ -80,6 +81,7 @@ def test_status_has_its_fields_and_a_healthy_breaker_says_nothing(desk: Desk) ->
     assert is_problem(unknown)
 
 
+@pytest.mark.covers("R16.3", "R16.6")
 def test_tightening_a_policy_acts_at_once_and_a_stale_version_changes_nothing(desk: Desk) -> None:
     before = desk.get("/config")
     answer = desk.request("PUT", "/config", json={"version": before["version"], "max_open_positions": 7})
@@ -166,6 +168,7 @@ def test_bodies_with_unknown_fields_or_none_at_all_are_refused(desk: Desk) -> No
     assert (status["trading_state"], status["risk_tier"], status["reserve_pool"]) == ("active", "moderate", "0")
 
 
+@pytest.mark.covers("R16.4")
 def test_pause_and_resume_are_idempotent_and_pause_stops_entries_alone(desk: Desk) -> None:
     symbol = desk.symbol()
     desk.enlist(symbol, "40.00")
@@ -204,6 +207,7 @@ def test_a_kill_sells_everything_now_and_only_a_confirmed_resume_ends_the_halt(d
     assert kinds.count("kill") == 1
 
 
+@pytest.mark.covers("R5.6")
 def test_a_risk_tier_is_set_held_and_given_back(desk: Desk) -> None:
     answer = desk.request("PUT", "/risk-tier", json={"risk_tier": "conservative"})
     assert answer.status_code == 200, answer.text
@@ -216,6 +220,7 @@ def test_a_risk_tier_is_set_held_and_given_back(desk: Desk) -> None:
     assert desk.get("/risk-tier")["held"] is False
 
 
+@pytest.mark.covers("R3.2", "R3.7")
 def test_the_reserve_is_moved_by_hand_within_what_there_is(desk: Desk) -> None:
     assert desk.request("POST", "/reserve/adjust", json={"amount": "100.00", "reason": "a test"}).status_code == 200
     refused = desk.request("POST", "/reserve/adjust", json={"amount": "-100.01", "reason": "a test"})
@@ -241,6 +246,7 @@ def test_a_request_that_is_repeated_with_its_key_does_nothing_twice(desk: Desk) 
     assert Decimal(desk.status()["reserve_pool"]) == 10
 
 
+@pytest.mark.covers("R17.3")
 def test_lists_go_on_from_their_cursor_newest_first_without_a_gap_or_a_repeat(desk: Desk) -> None:
     symbol = desk.symbol()
     sent = [

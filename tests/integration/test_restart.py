@@ -55,6 +55,7 @@ def stack() -> Iterator[Stack]:
         yield stack.start()
 
 
+@pytest.mark.covers("R1.7")
 def test_ready_names_every_check_in_its_words(stack: Stack) -> None:
     status, body = stack.readiness()
     assert status == 200
@@ -185,6 +186,7 @@ def test_what_is_sent_while_the_worker_is_away_is_processed_when_it_is_back(stac
     assert sorted(decided) == sorted(record["recommendation_id"] for record in records)
 
 
+@pytest.mark.covers("R18.5")
 def test_sigterm_ends_within_thirty_seconds_and_a_later_start_goes_on_where_it_was() -> None:
     """The order that is sent before the end is filled, protected and left after it."""
     day = next(market.sessions())
@@ -230,6 +232,7 @@ def test_sigterm_ends_within_thirty_seconds_and_a_later_start_goes_on_where_it_w
         assert stack.survivors() == []
 
 
+@pytest.mark.covers("R18.5")
 def test_nothing_outlives_a_stack_that_is_killed_and_the_next_one_has_lost_nothing() -> None:
     with Stack(clock="system") as stack:
         stack.start()

@@ -89,6 +89,7 @@ def hold_one_share(desk: Desk, symbol: str) -> None:
     assert [order["quantity"] for order in desk.orders(symbol=symbol)] == ["1"]
 
 
+@pytest.mark.covers("R1.2", "R1.3", "R2.1", "R9.5", "R17.1", "R17.2")
 def test_a_recommendation_gives_one_decision_with_every_gate_in_order_and_one_order(desk: Desk) -> None:
     symbol = desk.symbol()
     desk.enlist(symbol, "40.00")
@@ -135,6 +136,7 @@ def test_a_recommendation_gives_one_decision_with_every_gate_in_order_and_one_or
     assert not [order for order in desk.stack.bodies("orders", symbol=symbol) if order["account_id"] != desk.account]
 
 
+@pytest.mark.covers("R4.1", "R4.2", "R4.7", "R12.1", "R13.1", "R17.1", "R18.3")
 def test_a_fill_gives_a_lot_a_position_levels_and_rows_in_postgresql(desk: Desk) -> None:
     symbol = desk.symbol()
     hold_one_share(desk, symbol)
@@ -180,6 +182,7 @@ def test_a_fill_gives_a_lot_a_position_levels_and_rows_in_postgresql(desk: Desk)
     assert [each["fill_id"] for each in chain["fills"]] == [fill["fill_id"]]
 
 
+@pytest.mark.covers("R4.4", "R14.2")
 def test_a_tick_through_the_stop_gives_one_sell_at_once_also_while_paused(desk: Desk) -> None:
     symbol = desk.symbol()
     hold_one_share(desk, symbol)
@@ -209,6 +212,7 @@ def test_a_tick_through_the_stop_gives_one_sell_at_once_also_while_paused(desk: 
     assert (row["open_quantity"], row["status"]) == (0, "closed")
 
 
+@pytest.mark.covers("R3.1", "R3.2", "R3.3", "R3.7", "R4.5", "R18.2")
 def test_a_tick_at_the_target_takes_the_profit_and_a_fifth_of_it_goes_into_the_reserve(desk: Desk) -> None:
     symbol = desk.symbol()
     hold_one_share(desk, symbol)
@@ -236,6 +240,7 @@ def test_a_tick_at_the_target_takes_the_profit_and_a_fifth_of_it_goes_into_the_r
     assert Decimal(status["active_pool"]) == 500 + profit - siphon
 
 
+@pytest.mark.covers("R4.6")
 def test_beyond_half_of_the_target_distance_the_stop_stands_at_the_entry(desk: Desk) -> None:
     symbol = desk.symbol()
     hold_one_share(desk, symbol)
@@ -251,6 +256,7 @@ def test_beyond_half_of_the_target_distance_the_stop_stands_at_the_entry(desk: D
     assert sell["purpose"] == "stop_loss"
 
 
+@pytest.mark.covers("R11.3", "R11.5")
 def test_an_entry_over_the_threshold_goes_out_in_three_tranches_a_quarter_of_an_hour_apart(desk: Desk) -> None:
     symbol = desk.symbol()
     desk.enlist(symbol, "10.00")
@@ -283,6 +289,7 @@ def test_an_entry_over_the_threshold_goes_out_in_three_tranches_a_quarter_of_an_
     assert [lot["open_quantity"] for lot in lots] == [2, 1, 1]
 
 
+@pytest.mark.covers("R11.4")
 def test_a_price_beyond_one_atr_of_the_first_fill_breaks_the_tranches_off(desk: Desk) -> None:
     symbol = desk.symbol()
     desk.enlist(symbol, "10.00")
@@ -297,6 +304,7 @@ def test_a_price_beyond_one_atr_of_the_first_fill_breaks_the_tranches_off(desk: 
     assert row["quantity"] == 2
 
 
+@pytest.mark.covers("R11.1", "R11.2")
 def test_a_recommendation_before_the_window_waits_and_is_decided_once_on_the_first_price_in_it(desk: Desk) -> None:
     symbol = desk.symbol()
     desk.enlist(symbol, "40.00")
@@ -320,6 +328,7 @@ def test_a_recommendation_before_the_window_waits_and_is_decided_once_on_the_fir
     assert (len(desk.decisions()), len(desk.orders())) == (1, 1)
 
 
+@pytest.mark.covers("R11.2")
 def test_what_waits_is_decided_at_the_windows_open_when_the_session_has_a_price(desk: Desk) -> None:
     symbol = desk.symbol()
     desk.enlist(symbol, "40.00")
@@ -331,6 +340,7 @@ def test_what_waits_is_decided_at_the_windows_open_when_the_session_has_a_price(
     assert (decision["decision"], decision["decided_at"]) == ("act", desk.at("13:45"))
 
 
+@pytest.mark.covers("R1.4")
 def test_what_no_window_would_mend_is_decided_at_once(desk: Desk) -> None:
     symbol = desk.symbol()
     desk.enlist(symbol, "40.00")
@@ -362,6 +372,7 @@ def test_a_newer_recommendation_supersedes_one_that_waits(desk: Desk) -> None:
     assert (decision["source_id"], decision["decision"]) == (newer, "act")
 
 
+@pytest.mark.covers("R1.5")
 def test_a_repeated_id_gives_a_duplicate_and_nothing_else_whatever_it_says(desk: Desk) -> None:
     symbol, other = desk.symbol(), desk.symbol("B")
     hold_one_share(desk, symbol)
@@ -378,6 +389,7 @@ def test_a_repeated_id_gives_a_duplicate_and_nothing_else_whatever_it_says(desk:
     assert len(desk.decision_rows()) == 1
 
 
+@pytest.mark.covers("R1.3")
 def test_a_sell_recommendation_sells_the_whole_position_and_without_one_is_refused(desk: Desk) -> None:
     symbol = desk.symbol()
     hold_one_share(desk, symbol)

@@ -1,540 +1,68 @@
-"""The invariants of `reliability.md` that one step of one account can break, checked after each; numbers are theirs.
+"""The invariants of `reliability.md` that one account can break, checked after every step, and who checks which.
 
-`Laws` remembers what an auditor would: every decision, order, ledger entry and fill, and its own first-in-first-out
-lots in exact fractions.
+| invariant | checked by |
+|---|---|
+| 1 pools add up | `money.pools` |
+| 2 ledger | `money.ledger` |
+| 3 reserve and siphon | `money.ledger`, `money.fills` |
+| 4 emergency | `performance.rescued` |
+| 5 a buy is backed | `orders.entering` |
+| 6 allocation | `signals.limits`; non-decreasing: `test_position_sizer` |
+| 7 caps, whole shares | `signals.limits` |
+| 8 sector | `orders.entering` |
+| 9 correlation | `signals.limits`; symmetric, unit diagonal: `test_correlation` |
+| 10 heat | `orders.entering`, `levels.heat`, `levels.tightened` |
+| 11 number of positions | `orders.entering` |
+| 12 nothing while reducing | `orders.entering` |
+| 13 a crossing is answered | `levels.answered`, `levels.left` |
+| 14 one live exit | `orders.exits`, and the broker's own books |
+| 15 stops never fall | `levels.ratchet`, `levels.audited` |
+| 16 levels in order | `levels.opened` |
+| 17 breakers last | `records.lasting`; over restarts: 21 |
+| 18, 19 one decision | `signals.once` |
+| 20 repeats change nothing | `machine_signals.repeat`, `machine_broker.tell_again` |
+| 21 restarts change nothing | `machine_account.fold` folds every step from a re-read row |
+| 22 order ids | `orders.ids` |
+| 23 tranches | `orders.entering`, `orders.recall` |
+| 24 the window | `orders.entering`, `orders.rebalanced` |
+| 25 the queue | `signals.once` (a decision that acts failed no gate, waiting or not) |
+| 26 lots, basis, wash sales | `money.fills`, `money.lots`, `money.taxed`; worked examples: `test_wash_sales` |
+| 27 tiers | `records.tiers` |
+| 28 rebalances | `orders.rebalanced` |
+| 29 earnings | `signals.limits` |
+| 30 micro trades | `signals.micro`, `levels.overdue` |
+| 31 metrics | `performance.traded`, `performance.curved`; against empyrical: `test_performance` |
+| 32 backtest | with the backtester |
+| 33 configuration | `records.configured`, `machine_operator.configure` |
+| 34 notifications | `records.told` (each event is told); limits an hour: with delivery |
+| 35 no float, no NaN | `records.plain`; refusals: `tests/streams/test_codec.py` |
+
+Each check is a function of `(seen, turn)`: what an auditor remembers, and one step. `RULES` is all of them, in order.
 """
 
-import json
-from collections import defaultdict
-from decimal import ROUND_DOWN, Decimal
-from fractions import Fraction
-from typing import Any
+from collections.abc import Callable
 
-import exchange_calendars
-import pandas
+from tests.trading import laws_levels, laws_money, laws_orders, laws_performance, laws_records, laws_signals
+from tests.trading.auditor import Seen, Turn
 
-from tests.trading.tax_law import TaxLaw
-from trading.circuit_breaker import trading_state
-from trading.effects import Decision, Effect, Order, OrderCancel, StopLevels
-from trading.events import Event, Mark
-from trading.policy import TIERS
-from trading.portfolio import Portfolio, Position, row_bytes, row_hash, tier_of
-from trading.trading_window import session_at
-
-CALENDAR = exchange_calendars.get_calendar("XNYS", start="2010-01-04", end="2040-12-31")
-CENT = Decimal("0.01")
-
-
-def kind_of(effect: Any) -> str | None:
-    return getattr(effect, "kind", None)
+Law = Callable[[Seen, Turn], None]
+RULES: tuple[Law, ...] = (
+    *laws_records.RULES,
+    *laws_money.RULES,
+    *laws_signals.RULES,
+    *laws_orders.RULES,
+    *laws_levels.RULES,
+    *laws_performance.RULES,
+)
 
 
 class Laws:
     """What was seen of one account so far."""
 
     def __init__(self) -> None:
-        self.decisions: dict[str, Decision] = {}
-        self.by_source: dict[tuple[str, str], str] = {}
-        self.recommended: set[str] = set()
-        self.outdated: set[str] = set()
-        self.orders: dict[str, Order] = {}
-        self.ended_entries: set[str] = set()
-        self.reserve = Decimal(0)
-        self.ledger_seq = 0
-        self.lots: dict[str, list[list[Fraction]]] = defaultdict(list)
-        self.record_ids: set[str] = set()
-        self.micro_entries: dict[Any, int] = defaultdict(int)
-        self.tax = TaxLaw()
-        self.levels: dict[str, Any] = {}
-        self.watched: dict[str, StopLevels] = {}
-        self.peak: Decimal | None = None
-        self.profits: dict[str, Decimal] = {}
-        self.counted: dict[str, Decimal] = {}
-        self.base: Decimal | None = None
-        self.growth = Fraction(1)
-        self.sessions: list[Any] = []
-        self.told: set[tuple[str, Any]] = set()
+        self.seen = Seen()
 
-    def check(self, before: Portfolio | None, event: Event, after: Portfolio, effects: tuple[Effect, ...]) -> None:
+    def check(self, turn: Turn) -> None:
         """Fail when a step broke a law."""
-        self.records(after, effects)
-        self.figures(after)
-        self.auditing(after, effects)
-        self.money(after, effects)
-        self.deciding(event, after, effects)
-        if before is not None:
-            assert after.now >= before.now
-            self.ordering(before, after, effects)
-            self.protecting(before, event, after, effects)
-            self.configuring(before, after, effects)
-            self.recalling(before, after, effects)
-            self.trading_short(before, event, after, effects)
-            self.measuring(before, after, effects)
-            self.rescuing(before, after, effects)
-            self.telling(effects)
-
-    def records(self, after: Portfolio, effects: tuple[Effect, ...]) -> None:
-        """Ids are new, the state comes last and is the row, money is text (35)."""
-        for effect in effects:
-            json.loads(effect.model_dump_json(), parse_float=_no_float, parse_constant=_no_float)
-            if (record_id := getattr(effect, "record_id", None)) is not None:
-                assert record_id not in self.record_ids
-                self.record_ids.add(record_id)
-        states = [place for place, effect in enumerate(effects) if kind_of(effect) == "account_state"]
-        assert len(states) <= 1
-        if states:
-            state: Any = effects[states[0]]
-            assert states[0] == len(effects) - 1
-            assert (state.seq, state.hash) == (after.seq, row_hash(after))
-        row = row_bytes(after)
-        json.loads(row, parse_float=_no_float, parse_constant=_no_float)
-        assert len(row) < 512 * 1024
-
-    def figures(self, after: Portfolio) -> None:
-        """Pools add up (1), heat is never negative (10), lots are the positions (26), one live exit each (14)."""
-        assert after.active_pool + after.reserve == after.total_value
-        assert after.portfolio_heat >= 0
-        for position in after.positions:
-            assert position.quantity > 0
-            assert position.heat >= 0
-            assert position.base_stop > 0
-            assert position.target_price > position.avg_entry_price
-        held = {position.symbol: position.quantity for position in after.positions}
-        opened: dict[str, Decimal] = defaultdict(Decimal)
-        for lot in after.lots:
-            assert 0 <= lot.open_quantity <= lot.quantity
-            assert (lot.status == "open") == (lot.open_quantity > 0)
-            assert lot.cost_basis_per_share >= lot.cost_per_share
-            opened[lot.symbol] += lot.open_quantity
-        assert {symbol: quantity for symbol, quantity in opened.items() if quantity} == held
-        assert len({position.symbol for position in after.positions}) == len(after.positions)
-        assert len({entry.symbol for entry in after.entries}) == len(after.entries)
-        for symbol in {order.symbol for order in after.orders}:
-            sells = after.live(symbol, side="sell")
-            assert len(sells) <= 1
-            assert all(sell.remaining <= held.get(symbol, 0) for sell in sells)
-        rebalancing = {position.symbol for position in after.positions if position.exit and not position.is_leaving}
-        sold = {order.symbol for order in after.orders if order.purpose == "rebalance"}
-        assert rebalancing <= sold  # sent once, and never pursued
-        awaited = [waiting.awaits for waiting in after.queue if waiting.awaits is not None]
-        assert len(awaited) == len(set(awaited))  # no two candidates count on one place
-        assert set(awaited) <= {order.client_order_id for order in after.orders if order.side == "sell"}
-
-    def auditing(self, after: Portfolio, effects: tuple[Effect, ...]) -> None:
-        """The levels of a position are those of its newest record, revision by revision (R4.7), and what is watched."""
-        for effect in effects:
-            if isinstance(effect, StopLevels):
-                self.watched[effect.symbol] = effect
-            if kind_of(effect) == "stop_level":
-                level: Any = effect
-                known = self.levels.get(level.position_id)
-                assert level.revision == (known.revision + 1 if known is not None else 1)
-                assert level.atr > 0 < level.multiplier
-                if level.reason in ("event", "earnings", "heat"):
-                    assert known.stop_price < level.stop_price < level.last_price
-                    assert level.target_price == known.target_price
-                if level.reason == "re_evaluated":
-                    assert (level.stop_price >= known.stop_price, level.target_price) == (True, known.target_price)
-                self.levels[level.position_id] = level
-        for position in after.positions:
-            newest, watched = self.levels[position.position_id], self.watched[position.symbol]
-            assert (newest.stop_price, newest.target_price) == (position.stop_price, position.target_price)
-            assert (watched.stop, watched.target) == (position.stop_price, position.target_price)
-
-    def money(self, after: Portfolio, effects: tuple[Effect, ...]) -> None:
-        """The ledger is gapless and adds up (2), the siphon is exact and once a closing fill (3), oldest first (26)."""
-        siphons: dict[str, Decimal] = {}
-        for effect in effects:
-            if kind_of(effect) == "ledger_entry":
-                entry: Any = effect
-                assert entry.seq == self.ledger_seq + 1
-                assert entry.amount not in (0, None)
-                assert entry.amount == entry.amount.quantize(CENT)
-                assert entry.balance_after == self.reserve + entry.amount >= 0
-                self.ledger_seq, self.reserve = entry.seq, entry.balance_after
-                if entry.trigger == "profit_siphon":
-                    assert entry.fill_id not in siphons
-                    siphons[entry.fill_id] = entry.amount
-        assert (after.reserve, after.ledger_seq) == (self.reserve, self.ledger_seq)
-        for effect in effects:
-            if kind_of(effect) == "fill":
-                fill: Any = effect
-                profit = self._booked(fill)
-                if fill.side == "sell":
-                    share = Fraction(after.policy.reserve_siphon_pct) * max(Fraction(0), profit)
-                    exact = Decimal(share.numerator) / Decimal(share.denominator)
-                    assert siphons.pop(fill.fill_id, Decimal(0)) == exact.quantize(CENT, rounding=ROUND_DOWN)
-        assert not siphons
-        for symbol, lots in self.lots.items():
-            position = after.position(symbol)
-            kept = Fraction(position.quantity) if position else Fraction(0)
-            while sum(quantity for quantity, _ in lots) > kept:  # the broker had fewer: the oldest leave
-                surplus = sum(quantity for quantity, _ in lots) - kept
-                lots[0][0] -= min(surplus, lots[0][0])
-                if not lots[0][0]:
-                    lots.pop(0)
-            assert sum(quantity for quantity, _ in lots) == kept
-            cost = sum(quantity * basis for quantity, basis in lots)
-            ours = sum(lot.open_quantity * lot.cost_per_share for lot in after.lots if lot.symbol == symbol)
-            assert abs(float(cost) - float(ours)) < 1e-9
-        self.tax.fold(effects)
-        for symbol in self.lots:
-            position = after.position(symbol)
-            self.tax.forget(symbol, held=int(position.quantity) if position else 0)
-        self.tax.check(
-            {lot.lot_id: (lot.open_quantity, lot.cost_basis_per_share) for lot in after.lots if lot.open_quantity}
-        )
-
-    def _booked(self, fill: Any) -> Fraction:
-        lots, quantity = self.lots[fill.symbol], Fraction(fill.quantity)
-        value, fee = quantity * Fraction(fill.price), Fraction(fill.fee)
-        if fill.side == "buy":
-            lots.append([quantity, (value + fee) / quantity])
-            return Fraction(0)
-        cost, left = Fraction(0), quantity
-        while left:
-            sold = min(left, lots[0][0])
-            cost, left = cost + sold * lots[0][1], left - sold
-            lots[0][0] -= sold
-            if not lots[0][0]:
-                lots.pop(0)
-        return value - fee - cost
-
-    def deciding(self, event: Event, after: Portfolio, effects: tuple[Effect, ...]) -> None:
-        """One decision a source (18), one for every recommendation that does not wait (19), its limits (6-11, 29)."""
-        for effect in effects:
-            if kind_of(effect) == "duplicate" and getattr(effect, "source_type", None) == "recommendation":
-                self.outdated |= {getattr(effect, "source_id", "")} - self.recommended
-            if not isinstance(effect, Decision):
-                continue
-            assert effect.decision_id not in self.decisions
-            assert (effect.source_type, effect.source_id) not in self.by_source
-            self.decisions[effect.decision_id] = effect
-            self.by_source[effect.source_type, effect.source_id] = effect.decision_id
-            first = next((gate.name for gate in effect.gates if gate.passed is False), None)
-            assert effect.skip_reason == first
-            assert (effect.decision == "act") == (first is None)
-            assert (effect.quantity > 0) == (effect.decision == "act")
-            assert [gate.passed is None for gate in effect.gates] == [gate.value is None for gate in effect.gates]
-            if effect.decision == "act" and effect.purpose == "entry":
-                self._limits(effect, after)
-        if event.kind == "recommendation":
-            self.recommended.add(event.recommendation.recommendation_id)
-        waiting = {each.recommendation.recommendation_id for each in after.queue}
-        decided = {source_id for kind, source_id in self.by_source if kind == "recommendation"}
-        assert not waiting & decided
-        assert waiting | decided | self.outdated == self.recommended
-
-    @staticmethod
-    def _limits(decision: Decision, after: Portfolio) -> None:
-        tier, policy = tier_of(after.policy, decision.risk_tier), after.policy
-        assert decision.sizing is not None
-        assert decision.sizing.price is not None
-        value = decision.quantity * decision.sizing.price
-        total = decision.active_pool + decision.reserve_pool
-        basis = min(decision.active_pool, policy.capital_limit)
-        near = decision.earnings_proximity_flag in ("within_3_days", "post_earnings")
-        factor = Decimal("0.5") if near else Decimal(1)
-        assert value <= decision.computed_position_size
-        assert value <= tier.max_position_pct * basis * factor
-        assert value <= policy.absolute_cap_pct * total * factor
-        assert decision.quantity == int(decision.quantity)
-        assert decision.earnings_proximity_flag != "within_1_day"
-        correlation = decision.correlation_check_result
-        assert correlation.value is None or correlation.value <= policy.correlation_limit
-
-    def ordering(self, before: Portfolio, after: Portfolio, effects: tuple[Effect, ...]) -> None:
-        """Orders follow from decisions, once (22), in the window (24), while nothing stops them (12), within limits."""
-        for effect in effects:
-            if not isinstance(effect, Order):
-                continue
-            assert effect.client_order_id not in self.orders
-            assert len(effect.client_order_id) <= 48
-            self.orders[effect.client_order_id] = effect
-            decision = self.decisions[effect.decision_id]
-            assert decision.decision == "act"
-            assert decision.symbol == effect.symbol
-            assert effect.quantity > 0
-            instant = pandas.Timestamp(effect.created_at)
-            assert CALENDAR.is_open_at_time(instant, side="left")
-            if effect.side == "buy":
-                self._entering(before, after, effect, decision)
-            else:
-                position = before.position(effect.symbol) or after.position(effect.symbol)
-                assert position is not None
-                assert (effect.tranche, effect.of_tranches) == (1, 1)
-                assert not after.live(effect.symbol, side="buy")
-                if effect.purpose == "rebalance":
-                    self._rebalancing(before, after, position, effect, effects)
-
-    def _rebalancing(
-        self, before: Portfolio, after: Portfolio, position: Position, order: Order, effects: tuple[Effect, ...]
-    ) -> None:
-        """A rebalance is explained (28), inside the window (24), and sent while nothing stops entries (12)."""
-        self._in_window(before, after, order)
-        decision = self.decisions[order.decision_id]
-        assert decision.source_type == "rebalance"
-        assert decision.quantity == order.quantity <= position.quantity
-        assert not position.is_micro
-        found: list[Any] = [each for each in effects if kind_of(each) == "rebalance_rationale"]
-        rules = {each.rationale["rule"]: each.rationale for each in found if each.decision_id == order.decision_id}
-        left = position.quantity - order.quantity
-        if "position_limit_reached" in rules:
-            assert set(rules) == {"position_limit_reached"}
-            assert left == 0
-            better = Decimal(rules["position_limit_reached"]["candidate_confidence"]) - position.confidence
-            assert better >= before.policy.swap_confidence_margin
-            return
-        assert sum(Decimal(each["shares"]) for each in rules.values()) == order.quantity
-        assert left >= 1
-        price = decision.computed_position_size / decision.quantity
-        tier = tier_of(before.policy, decision.risk_tier)
-        limit = tier.max_position_pct * decision.active_pool
-        if "max_position_pct" in rules:
-            assert left * price <= limit or left == 1
-        if set(rules) == {"max_position_pct"}:
-            assert (left + 1) * price > limit  # the least number of shares
-
-    def _in_window(self, before: Portfolio, after: Portfolio, order: Order) -> None:
-        """Inside the window and while neither an operator nor a breaker stops what is not an exit."""
-        session = CALENDAR.minute_to_session(pandas.Timestamp(order.created_at).floor("min"), direction="none")
-        margin = pandas.Timedelta(minutes=before.policy.window_margin_minutes)
-        opens, closes = CALENDAR.session_open(session) + margin, CALENDAR.session_close(session) - margin
-        assert opens <= pandas.Timestamp(order.created_at) < closes
-        assert order.valid_until == closes
-        assert not before.halted
-        assert not before.paused
-        assert after.feed_silent_since is None or after.feed_silent_since > order.created_at
-        assert before.policy.enabled
-        assert before.reconciled
-        assert not [breaker for breaker in before.breakers if breaker.until > order.created_at]
-
-    def _entering(self, before: Portfolio, after: Portfolio, order: Order, decision: Decision) -> None:
-        self._in_window(before, after, order)
-        assert not [until for symbol, until in before.cooldowns if symbol == order.symbol and until > order.created_at]
-        assert order.decision_id not in self.ended_entries
-        sent = [each.quantity for each in self.orders.values() if each.decision_id == order.decision_id]
-        assert sum(sent) <= decision.quantity
-        assert len(sent) == order.tranche <= order.of_tranches
-        if order.created_at < after.now:
-            return  # sent in a gap; the figures after it are of another instant
-        assert trading_state(after) in ("active", "reducing")
-        assert after.spendable >= 0
-        assert after.portfolio_heat <= after.max_portfolio_heat
-        assert len(after.held_symbols) <= after.policy.max_open_positions
-        entry = after.entry(order.symbol)
-        assert entry is not None
-        limit = after.tier.max_sector_pct * min(after.active_pool, after.policy.capital_limit)
-        assert after.sector_exposure(entry.sector) <= limit
-
-    def protecting(self, before: Portfolio, event: Event, after: Portfolio, effects: tuple[Effect, ...]) -> None:
-        """A crossing is answered at once (13), stops never fall (15) nor raise heat (10), levels are in order (16)."""
-        for held in before.positions:
-            position = after.position(held.symbol)
-            if position is None or position.position_id != held.position_id:
-                continue
-            if held.entry_complete:
-                assert position.stop_price >= held.stop_price
-                _cooled(held, position)
-            for overlay in held.overlays:
-                assert any(kept.name == overlay.name and kept.stop >= overlay.stop for kept in position.overlays)
-            if position.last_price > position.avg_entry_price + (position.target_price - position.avg_entry_price) / 2:
-                assert position.base_stop >= position.avg_entry_price
-        if session_at(after.now) is not None:
-            for position in after.positions:
-                assert position.exit is not None or not _crosses(position, position.last_price, after)
-        for effect in effects:
-            if kind_of(effect) == "stop_level" and getattr(effect, "reason", "") == "opened":
-                level: Any = effect
-                entry = level.entry_price
-                assert 0 < level.stop_price <= max(entry, level.stop_price)
-                assert level.target_price > entry
-        if isinstance(event, Mark) and session_at(after.now) is not None:
-            position = before.position(event.symbol)
-            if (
-                position is not None
-                and event.price_at >= position.last_price_at
-                and _crosses(position, event.last, before)
-            ):
-                self._answered(before, after, event.symbol, effects)
-
-    @staticmethod
-    def _answered(before: Portfolio, after: Portfolio, symbol: str, effects: tuple[Effect, ...]) -> None:
-        sold = [effect for effect in effects if isinstance(effect, Order) and effect.symbol == symbol]
-        sold = [effect for effect in sold if effect.side == "sell"]
-        buys = after.live(symbol, side="buy")
-        if buys:
-            cancelled = {effect.client_order_id for effect in effects if isinstance(effect, OrderCancel)}
-            assert all(order.cancel_sent or order.client_order_id in cancelled for order in buys)
-            assert not sold
-        else:
-            assert sold or before.live(symbol, side="sell")
-        position = after.position(symbol)
-        assert position is not None
-        assert position.is_leaving
-        for order in after.live(symbol, side="sell"):
-            assert order.remaining == position.quantity or order.cancel_sent  # a part that is sold stands in no way
-
-    @staticmethod
-    def configuring(before: Portfolio, after: Portfolio, effects: tuple[Effect, ...]) -> None:
-        """Each accepted change has one audit record (33); a tier moves one level a close, with one record each (27)."""
-        changes = [effect for effect in effects if kind_of(effect) == "config_change"]
-        assert len(changes) == (after.policy != before.policy) == after.policy.version - before.policy.version
-        tier: str = before.risk_tier
-        for change in (effect for effect in effects if kind_of(effect) == "tier_change"):
-            assert_one_level(change)
-            assert tier == change.previous_tier != change.new_tier
-            tier = change.new_tier
-        assert tier == after.risk_tier
-        closes = [effect.at for effect in effects if kind_of(effect) == "portfolio_snapshot"]
-        automatic = [effect.at for effect in tiers_of(effects, source="auto")]
-        assert len(set(automatic)) == len(automatic)
-        assert set(automatic) <= set(closes)
-        assert not (before.tier_held and automatic)
-
-    def recalling(self, before: Portfolio, after: Portfolio, effects: tuple[Effect, ...]) -> None:
-        """After one failed re-check no tranche follows (23)."""
-        for entry in before.entries:
-            now = after.entry(entry.symbol)
-            if now is None or now.decision_id != entry.decision_id or now.unsent == 0:
-                self.ended_entries.add(entry.decision_id)
-
-    def trading_short(self, before: Portfolio, event: Event, after: Portfolio, effects: tuple[Effect, ...]) -> None:
-        """A trend is decided at once or was seen before (19); its trade is small, rare and brief (30)."""
-        decided = [each for each in effects if isinstance(each, Decision) and each.source_type == "trend"]
-        if event.kind == "trend":
-            repeats = [each for each in effects if kind_of(each) == "duplicate"]
-            assert len(decided) + len(repeats) == before.policy.micro_trading_enabled
-            assert all(each.source_id == event.trend.trend_id for each in decided)
-        else:
-            assert not decided
-        for decision in decided:
-            assert decision.recommendation_id is None
-            if decision.decision == "act" and decision.purpose == "entry":
-                assert decision.sizing is not None
-                assert decision.sizing.price is not None
-                value = decision.quantity * decision.sizing.price
-                assert value <= before.policy.micro_max_position_pct * decision.active_pool
-                on = pandas.Timestamp(decision.decided_at).tz_convert("America/New_York").date()
-                self.micro_entries[on] += 1
-                assert self.micro_entries[on] <= before.policy.micro_max_trades_per_day
-        hold = pandas.Timedelta(minutes=after.policy.micro_max_hold_minutes)
-        for position in after.positions:
-            assert position.is_micro == (self.decisions[position.decision_id].source_type == "trend")
-            if position.is_micro and position.opened_at + hold <= after.now:
-                assert position.exit is not None
-        sold = [each for each in effects if isinstance(each, Order) and each.purpose == "micro_timeout"]
-        for order in sold:
-            held = before.position(order.symbol)
-            assert held is None or held.is_micro
-
-    def measuring(self, before: Portfolio, after: Portfolio, effects: tuple[Effect, ...]) -> None:
-        """The curve, its returns and the trades are what was recorded; rates in 0..1, nothing undefined shown (31)."""
-        is_paid = after.policy != before.policy or any(getattr(effect, "adjusted", False) for effect in effects)
-        for effect in effects:
-            if kind_of(effect) == "trade":
-                trade: Any = effect
-                self.profits[trade.client_order_id] = trade.realized_pnl
-            elif kind_of(effect) in ("portfolio_snapshot", "performance_metrics"):
-                self._metrics(effect)
-            if kind_of(effect) == "portfolio_snapshot":
-                self._snapshot(effect)
-        live = {order.client_order_id for order in after.orders}
-        for order_id, profit in self.profits.items():
-            if order_id not in live:
-                self.counted.setdefault(order_id, profit)
-        counted, past = self.counted.values(), after.history
-        assert past.trades == len(counted)
-        assert (past.won, past.lost) == (sum(p for p in counted if p > 0), -sum(p for p in counted if p < 0))
-        assert (past.wins, past.losses) == (sum(p > 0 for p in counted), sum(p < 0 for p in counted))
-        if after.snapshot_at is None:
-            return
-        if before.snapshot_at is None or is_paid:  # money came or went: measured from what the row says now
-            self.peak, self.base = after.peak_value, after.day_base
-        self.peak = max(self.peak or after.total_value, after.total_value)
-        assert after.peak_value == self.peak
-        assert before.max_drawdown <= after.max_drawdown <= 1
-        assert after.day_base == self.base
-
-    def _snapshot(self, snapshot: Any) -> None:
-        assert snapshot.session_on not in self.sessions[-1:]
-        self.sessions.append(snapshot.session_on)
-        assert pandas.Timestamp(snapshot.at) == CALENDAR.session_close(pandas.Timestamp(snapshot.session_on))
-        assert snapshot.active_pool + snapshot.reserve_pool == snapshot.portfolio_value
-        if self.base is not None and self.base > 0:
-            exact = Fraction(snapshot.portfolio_value) / Fraction(self.base)
-            assert abs(Fraction(snapshot.daily_return) + 1 - exact) < Fraction(1, 10**11)
-            self.growth *= exact
-        else:
-            assert snapshot.daily_return is None
-        assert abs(Fraction(snapshot.cumulative_return) + 1 - self.growth) < Fraction(1, 10**9)
-        self.base = snapshot.portfolio_value
-
-    @staticmethod
-    def _metrics(record: Any) -> None:
-        metrics = record.metrics
-        for fields in (metrics, metrics["micro"]):
-            assert {name for name, value in fields.items() if value is None} - {"day"} == set(fields["undefined"])
-        for name in ("win_rate", "max_drawdown", "current_drawdown"):
-            assert metrics[name] is None or 0 <= Decimal(metrics[name]) <= 1
-        assert Decimal(metrics["active_pool"]) + Decimal(metrics["reserve_pool"]) == Decimal(metrics["total_value"])
-        assert metrics["win_count"] + metrics["loss_count"] <= metrics["trade_count"]
-
-    @staticmethod
-    def rescuing(before: Portfolio, after: Portfolio, effects: tuple[Effect, ...]) -> None:
-        """At most one emergency an episode; afterwards the reserve is 0 and the tier conservative (4)."""
-        fired = [effect for effect in effects if getattr(effect, "event_type", "") == "emergency_liquidation"]
-        moved = [effect for effect in effects if getattr(effect, "trigger", "") == "emergency_liquidation"]
-        assert len(moved) <= len(fired) <= 1
-        if fired:
-            assert not before.in_emergency
-            assert after.in_emergency
-            assert after.reserve == 0
-            assert after.risk_tier == "conservative"
-            assert after.tier_held == before.tier_held or any(kind_of(each) == "command_result" for each in effects)
-        if after.peak_value is not None and after.initial_capital:
-            fallen = (after.peak_value - after.total_value) / after.initial_capital
-            policy = after.policy
-            if after.in_emergency:
-                assert fired or fallen >= min(policy.emergency_rearm_pct, policy.emergency_drawdown_pct)
-            else:
-                assert fallen <= policy.emergency_drawdown_pct
-        assert not [change for change in tiers_of(effects, source="emergency") if not fired]
-
-    def telling(self, effects: tuple[Effect, ...]) -> None:
-        """Summaries and digests are told once."""
-        for effect in effects:
-            event_type = getattr(effect, "event_type", "")
-            if event_type in ("daily_summary", "weekly_digest"):
-                told = (event_type, getattr(effect, "subject", "").split(":")[0])
-                assert told not in self.told
-                self.told.add(told)
-
-
-def tiers_of(effects: tuple[Effect, ...], *, source: str) -> list[Any]:
-    return [each for each in effects if kind_of(each) == "tier_change" and getattr(each, "source", "") == source]
-
-
-def assert_one_level(change: Any) -> None:
-    """An evaluation moves the tier one level; an operator and an emergency may move it further."""
-    if change.source == "auto":
-        assert abs(TIERS.index(change.new_tier) - TIERS.index(change.previous_tier)) == 1
-
-
-def _crosses(position: Position, price: Decimal, portfolio: Portfolio) -> bool:
-    return (
-        price <= position.stop_price
-        or price >= position.target_price
-        or price < position.avg_entry_price * (1 - portfolio.policy.position_loss_pct)
-    )
-
-
-def _cooled(before: Position, after: Position) -> None:
-    """Raising a stop never raises heat (10)."""
-    shares = (before.quantity, before.avg_entry_price, before.last_price)
-    if shares == (after.quantity, after.avg_entry_price, after.last_price):
-        assert after.heat <= before.heat
-
-
-def _no_float(text: str) -> float:
-    raise AssertionError(f"{text} is a float")
+        for law in RULES:
+            law(self.seen, turn)

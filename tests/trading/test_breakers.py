@@ -224,6 +224,7 @@ def test_the_breaker_that_lasts_longest_is_the_one_that_is_named() -> None:
     assert [each["trigger"] for each in shown["active"]] == ["daily_loss", "market_stress"]
 
 
+@pytest.mark.covers("R6.5", "R18.5")
 def test_a_breakers_end_survives_a_restart() -> None:
     desk = Desk()
     desk.stress("40")
@@ -298,6 +299,7 @@ def test_reducing_is_one_state_with_many_reasons(state: str) -> None:
     assert (entry_is_refused(desk) is None) == (state == "none")
 
 
+@pytest.mark.covers("R6.3")
 @given(st.lists(st.sampled_from([0, 5, 10, 14, 16, 25, 31]), min_size=1, max_size=8))
 def test_a_cluster_trips_exactly_when_more_than_three_stops_lie_within_half_an_hour(gaps: list[int]) -> None:
     desk = holding(len(gaps), atr="0.5", stale_price_minutes=24 * 60)

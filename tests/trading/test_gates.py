@@ -42,6 +42,7 @@ ORDER = [
 ]
 
 
+@pytest.mark.covers("R1.2", "R17.1")
 def test_every_decision_lists_every_gate_in_the_order_of_the_contract() -> None:
     desk = Desk()
     desk.recommend()

@@ -49,6 +49,7 @@ def test_atr_of_real_prices_equals_ta_libs_after_each_bar() -> None:
     assert facts.atr is not None
 
 
+@pytest.mark.covers("R4.1")
 def test_atr_needs_fifteen_bars() -> None:
     assert folded(tuple(bar(day) for day in range(14))).atr is None
     assert folded(tuple(bar(day) for day in range(15))).atr == Decimal(2)  # each true range is 11 - 9

@@ -193,6 +193,7 @@ def test_a_size_that_cash_takes_away_is_insufficient_active_pool() -> None:
     assert desk.reason == "insufficient_active_pool"
 
 
+@pytest.mark.covers("R2.1")
 @given(st.lists(st.fractions(0, 1), min_size=2, max_size=2), prices(), st.sampled_from(sorted(TIERS)))
 def test_an_allocation_never_falls_when_confidence_rises(places: list[Fraction], price: Decimal, tier: str) -> None:
     least = TIERS[tier]  # every example is a confidence that the tier trades on
@@ -205,6 +206,7 @@ def test_an_allocation_never_falls_when_confidence_rises(places: list[Fraction],
     assert 0 <= found[0] <= found[1]
 
 
+@pytest.mark.covers("R2.3", "R2.4", "R2.7")
 @given(cents("0.55", "1"), prices(), st.integers(1, 2000), st.booleans())
 def test_no_size_is_above_a_cap_or_the_cash(confidence: Decimal, price: Decimal, cash: int, fractional: bool) -> None:
     desk = Desk(cash=str(cash), fractional_enabled=fractional, active_pool_minimum="0")

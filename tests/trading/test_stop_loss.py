@@ -27,6 +27,7 @@ def test_levels_are_rounded_towards_the_earlier_exit() -> None:
     assert levels("10", "0.3333") == (D("9.34"), D("10.99"))  # 9.3334 up, 10.99995 down
 
 
+@pytest.mark.covers("R4.1", "R4.2")
 @given(
     prices() | st.decimals(D("0.000001"), D(1), places=6),
     st.decimals(D(0), D(1000), places=4),
@@ -142,6 +143,7 @@ def test_more_than_15_percent_under_the_entry_is_the_breakers(price: str, purpos
     assert [order.purpose for order in desk.orders("sell")] == ([purpose] if purpose else [])
 
 
+@pytest.mark.covers("R4.6")
 @given(st.lists(cents("8.60", "11.40"), max_size=25))
 def test_a_stop_never_falls_once_its_entry_is_complete(path: list[Decimal]) -> None:
     desk = Desk()
@@ -157,6 +159,7 @@ def test_a_stop_never_falls_once_its_entry_is_complete(path: list[Decimal]) -> N
             assert stop >= position.avg_entry_price
 
 
+@pytest.mark.covers("R4.4", "R4.5")
 @given(st.lists(cents("8", "12"), min_size=1, max_size=12))
 def test_a_crossing_sells_in_the_same_step_and_only_once(path: list[Decimal]) -> None:
     desk = Desk()

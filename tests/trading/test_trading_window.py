@@ -63,12 +63,14 @@ def test_entries_go_out_from_9_45_to_15_45_in_new_york(on: str, opens: str, clos
     assert not is_window_open(last, margin_minutes=15)
 
 
+@pytest.mark.covers("R11.1")
 @pytest.mark.parametrize("on", ["2026-03-07", "2026-03-08", "2026-04-03", "2026-07-03", "2026-11-26", "2025-12-25"])
 def test_nothing_opens_on_weekends_and_holidays(on: str) -> None:
     hours = [at("00:00", on=day(on)) + minutes(15 * quarter) for quarter in range(96)]
     assert not any(session_at(hour) or is_window_open(hour, margin_minutes=0) for hour in hours)
 
 
+@pytest.mark.covers("R11.1")
 @given(instants(), st.integers(0, 90))
 def test_the_window_is_the_session_less_its_margins(now: dt.datetime, margin: int) -> None:
     session = session_at(now)

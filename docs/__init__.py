@@ -1,0 +1,1 @@
+"""What is generated from the sources, and what generates it."""
