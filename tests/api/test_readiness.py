@@ -63,6 +63,7 @@ def test_the_checks_have_the_names_of_the_contract() -> None:
     assert tuple(CONTRACT.replace("\n", "").replace(" ", "").split(",")) == NAMES
 
 
+@pytest.mark.covers("R1.7")
 async def test_everything_in_place_is_ready(api: httpx.AsyncClient) -> None:
     checks = await ready(api)
     assert tuple(checks) == NAMES
