@@ -523,6 +523,15 @@ def test_a_trend_of_what_is_held_adds_nothing_to_it() -> None:
     assert desk.reason == "already_held"
 
 
+def test_a_trend_takes_no_place_from_a_position_however_sure_it_is() -> None:
+    desk = micro(max_open_positions=1)
+    desk.hold(confidence="0.6")
+    desk.trend("KO", confidence="1", price=FOUR, sector="staples")  # a recommendation would swap, and wait for the sell
+    assert desk.reason == "position_limit_reached"
+    assert desk.orders("sell") == []
+    assert desk.row.queue == ()
+
+
 @pytest.mark.covers("R20.7")
 def test_position_lots_and_trade_lead_back_to_the_trend() -> None:
     desk = holding(micro())
