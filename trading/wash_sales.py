@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from trading.holdings import Sale, SoldLot, TaxLot
-from trading.money import ZERO, divided, settled
+from trading.money import ZERO, divided, settled, total
 from trading.trading_window import new_york_date
 
 WINDOW = dt.timedelta(days=30)  # either side of the sale, by New York's dates, both ends included
@@ -48,7 +48,7 @@ def wash(sale: Sale, lots: tuple[TaxLot, ...]) -> Washed:
             matches.append(Match(lot.lot_id, quantity, amount))
             changed[lot.lot_id] = _with_loss(lot, quantity=quantity, amount=amount)
             sale = sale.model_copy(update={"unmatched": sale.unmatched - quantity, "loss": sale.loss - amount})
-    sale, tagged = _tag(sale, lots, matched=sum((match.quantity for match in matches), ZERO), matches=matches)
+    sale, tagged = _tag(sale, lots, matches=matches)
     changed |= tagged
     after = tuple(changed.get(lot.lot_id, lot) for lot in lots)
     return Washed(sale, after, tuple(lot for lot in after if lot.lot_id in changed), tuple(matches))
@@ -87,19 +87,17 @@ def _with_loss(lot: TaxLot, *, quantity: Decimal, amount: Decimal) -> TaxLot:
     )
 
 
-def _tag(
-    sale: Sale, lots: tuple[TaxLot, ...], *, matched: Decimal, matches: list[Match]
-) -> tuple[Sale, dict[str, TaxLot]]:
+def _tag(sale: Sale, lots: tuple[TaxLot, ...], *, matches: list[Match]) -> tuple[Sale, dict[str, TaxLot]]:
     """Give the disallowed loss to the lots that were sold, oldest first, those that the row still keeps."""
     known = {lot.lot_id: lot for lot in lots}
-    amount = sum((match.disallowed for match in matches), ZERO)
+    left, amount = total(match.quantity for match in matches), total(match.disallowed for match in matches)
     pieces: list[SoldLot] = []
     tagged: dict[str, TaxLot] = {}
     for sold in sale.lots:
-        quantity = min(matched, sold.unmatched)
+        quantity = min(left, sold.unmatched)
         if quantity > 0:
-            part = share_of(amount, quantity, of=matched)
-            amount, matched = amount - part, matched - quantity
+            part = share_of(amount, quantity, of=left)
+            left, amount = left - quantity, amount - part
             if sold.lot_id in known:
                 tagged[sold.lot_id] = known[sold.lot_id].with_disallowed(part)
         pieces.append(sold.model_copy(update={"unmatched": sold.unmatched - quantity}))
