@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trading.desk import ACCOUNT, MONDAY, Desk, as_bytes, at, days, minutes
-from trading import dedupe, tax_lots
+from trading import dedupe, macro, tax_lots
 from trading.commands import MOST_COMMANDS
 from trading.effects import Order
 from trading.engine import react
@@ -323,8 +323,13 @@ def test_the_row_stays_under_half_a_mebibyte_with_a_full_memory() -> None:
     desk.portfolio = desk.row.model_copy(update={"lots": (*desk.row.lots, *lots)})
     desk.fill(desk.orders("buy", "S1")[0], "100.0001", cumulative=2)
     desk.portfolio = desk.row.model_copy(
-        update={"seen": _ids(dedupe.MOST_KEPT - 60, hours=140), "commands": _ids(MOST_COMMANDS, hours=140)}
+        update={
+            "seen": _ids(dedupe.MOST_KEPT - 60, hours=140),
+            "commands": _ids(MOST_COMMANDS, hours=140),
+        }
     )
+    for place in range(macro.MOST_SEEN + 1):
+        desk.macro(f"{place:0256}", started_at=at("23:00"))
     desk.now = at("22:00")
     for place in range(60):
         thesis = "\N{SLIGHTLY SMILING FACE}" * 5_000
@@ -332,5 +337,6 @@ def test_the_row_stays_under_half_a_mebibyte_with_a_full_memory() -> None:
     row = desk.row
     assert (len(row.positions), len(row.queue), len(row.done), dedupe.count(row.seen)) == (10, 32, 50, 21_000)
     assert dedupe.count(row.commands) == 1_000
+    assert (len(row.macro_events), len(row.macro_seen)) == (macro.MOST_EVENTS, macro.MOST_SEEN)
     assert len(row.lots) > tax_lots.KEPT_CLOSED
     assert len(row_bytes(row)) < 512 * 1024
