@@ -6,7 +6,7 @@ It is active from `started_at` for its estimated duration; one that is over, or 
 import datetime as dt
 from collections.abc import Iterator
 
-from trading import dedupe, stop_check
+from trading import ids, stop_check
 from trading.due import Due
 from trading.events import MacroEventReceived
 from trading.portfolio import MacroWatch, Portfolio
@@ -14,7 +14,7 @@ from trading.step import Step
 
 SEVERE = ("high", "critical")
 MOST_EVENTS = 20  # in the row; of more, those that end first are let go
-MOST_SEEN = 200
+MOST_SEEN = 100  # hashes of ids, the newest last: a repeat does nothing
 RANK = 1  # before the checks of the same instant
 KEPT_HEADLINE = 200
 
@@ -22,17 +22,16 @@ KEPT_HEADLINE = 200
 def on_event(step: Step, received: MacroEventReceived) -> None:
     """Keep a severe event once; look at all positions at once when it is active already, else when it begins."""
     event = received.event
-    key = "macro " + event.event_id
+    event_hash = ids.short_hash("macro " + event.event_id)
     ends_at = event.started_at + dt.timedelta(seconds=event.estimated_duration_seconds)
     if event.severity not in SEVERE or ends_at <= max(step.now, event.started_at):
         return
-    if dedupe.is_known(step.portfolio.macro_seen, key=key):
+    if event_hash in step.portfolio.macro_seen:
         return
-    until = max(ends_at, step.now + dedupe.LONGEST)
-    seen = dedupe.remember(step.portfolio.macro_seen, key=key, until=until, now=step.now, newest=step.now)
-    watch = MacroWatch(event_id=event.event_id, started_at=event.started_at, ends_at=ends_at, begun=False)
-    kept = sorted((*step.portfolio.macro_events, watch), key=lambda known: (known.ends_at, known.event_id))
-    step.change(macro_events=tuple(kept[-MOST_EVENTS:]), macro_seen=dedupe.newest(seen, most=MOST_SEEN))
+    watch = MacroWatch(event_hash=event_hash, started_at=event.started_at, ends_at=ends_at, begun=False)
+    kept = sorted((*step.portfolio.macro_events, watch), key=lambda known: (known.ends_at, known.event_hash))
+    seen = (*step.portfolio.macro_seen, event_hash)
+    step.change(macro_events=tuple(kept[-MOST_EVENTS:]), macro_seen=seen[-MOST_SEEN:])
     body = f"{event.severity}, from {event.started_at.isoformat()} to {ends_at.isoformat()}: stops are tightened."
     step.alert(f"Macro event: {event.headline[:KEPT_HEADLINE]}", body=body, severity="info")
     step.keep_state()

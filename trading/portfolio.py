@@ -94,9 +94,12 @@ class SeenIds(Frozen):
 
 
 class MacroWatch(Frozen):
-    """A macro event that tightens stops from `started_at` to `ends_at`; `begun` once they were tightened for it."""
+    """A macro event that tightens stops from `started_at` to `ends_at`; `begun` once they were tightened for it.
 
-    event_id: Id
+    `event_hash` stands for its id, as in `ids.short_hash`.
+    """
+
+    event_hash: str
     started_at: Instant
     ends_at: Instant
     begun: bool
@@ -190,7 +193,7 @@ class Portfolio(Frozen):
     summary: Summary | None = None
 
     macro_events: tuple[MacroWatch, ...] = ()
-    macro_seen: tuple[SeenIds, ...] = ()
+    macro_seen: tuple[str, ...] = ()
     feed_silent_since: Instant | None = None
     feed_back_at: Instant | None = None
     canary_at: Instant | None = None

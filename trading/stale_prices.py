@@ -18,10 +18,9 @@ def check(step: Step) -> None:
     closes_all = step.portfolio.policy.stale_feed_action == "close"
     for position in step.portfolio.positions:
         _ask(step, position)
-        if step.portfolio.feed_silent_since is None:
-            if staleness.is_stale(step.portfolio, position):
-                _leave(step, position.symbol, alone=True)
-        elif closes_all:
+        if staleness.is_stale(step.portfolio, position):
+            _leave(step, position.symbol, alone=True)
+        elif closes_all and step.portfolio.feed_silent_since is not None:
             _leave(step, position.symbol, alone=False)
 
 

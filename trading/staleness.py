@@ -21,6 +21,8 @@ def is_stale(portfolio: Portfolio, position: Position) -> bool:
     Alive means: the newest price of any holding or the canary came after the first direct quote was asked for. The
     last prices of symbols lie apart by an interval when a feed dies; none is sold for having been the first.
     """
+    if portfolio.feed_silent_since is not None or is_feed_silent(portfolio):
+        return False
     policy, heard_at = portfolio.policy, _heard_at(portfolio, position)
     outlived = trading_window.session_time(heard_at, until=_newest_price_at(portfolio))
     asked_after = min(policy.quote_after_minutes, policy.stale_price_minutes)

@@ -35,9 +35,9 @@ def due(portfolio: Portfolio, until: dt.datetime) -> Iterator[Due]:
 
 def run(step: Step) -> None:
     """Look at every position again, and forget the macro events that are over."""
-    over = tuple(event for event in step.portfolio.macro_events if event.ends_at > step.now)
+    lasting = tuple(event for event in step.portfolio.macro_events if event.ends_at > step.now)
     step.reschedule(stops_checked_at=step.now)
-    step.change(macro_events=over)
+    step.change(macro_events=lasting)
     review_all(step)
 
 

@@ -267,6 +267,23 @@ def test_a_broad_decline_clears_half_an_hour_after_it_is_over() -> None:
     assert entry_is_refused(desk) is None
 
 
+@pytest.mark.covers("R7.5")
+def test_a_broad_decline_is_told_once_until_it_has_cleared() -> None:
+    desk = holding(2)
+    told = []
+    for clock, price in (("15:01", "9.79"), ("15:05", "9.79"), ("15:10", "9.90"), ("15:15", "9.79"), ("15:20", "9.90")):
+        for symbol in ("S0", "S1"):
+            desk.mark(symbol, price, at=at(clock))
+        told.append(len([alert for alert in desk.records("alert") if alert.subject == "A broad decline"]))
+    assert told == [1, 1, 1, 1, 1]
+    for clock, price in (("15:34", "9.90"), ("15:49", "9.90"), ("15:51", "9.79")):  # cleared at 15:50
+        for symbol in ("S0", "S1"):
+            desk.mark(symbol, price, at=at(clock))
+    alerts = [alert for alert in desk.records("alert") if alert.subject == "A broad decline"]
+    assert [(alert.at, alert.severity) for alert in alerts] == [(at("15:01"), "warning"), (at("15:51"), "warning")]
+    assert "100% of the positions lose more than 0.02" in alerts[0].body
+
+
 @pytest.mark.covers("R3.5")
 def test_an_active_pool_under_its_minimum_stops_entries_and_alerts_once() -> None:
     desk = holding(1)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trading.desk import ACCOUNT, MONDAY, Desk, as_bytes, at, days, minutes
-from trading import dedupe, loss_sales, tax_lots
+from trading import dedupe, loss_sales, macro, tax_lots
 from trading.commands import MOST_COMMANDS
 from trading.effects import Order
 from trading.engine import react
@@ -281,6 +281,8 @@ def test_the_row_stays_under_half_a_mebibyte_with_a_full_memory() -> None:
             "trends_seen": _ids(MOST_TRENDS, hours=25),
         }
     )
+    for place in range(macro.MOST_SEEN + 1):
+        desk.macro(f"{place:0256}", started_at=at("23:00"))
     desk.now = at("22:00")
     for place in range(60):
         thesis = "\N{SLIGHTLY SMILING FACE}" * 5_000
@@ -289,5 +291,6 @@ def test_the_row_stays_under_half_a_mebibyte_with_a_full_memory() -> None:
     assert (len(row.positions), len(row.queue), len(row.done), dedupe.count(row.seen)) == (10, 24, 40, 21_000)
     assert len(row.sales) == loss_sales.MOST_SALES
     assert (dedupe.count(row.commands), dedupe.count(row.trends_seen)) == (1_000, MOST_TRENDS)
+    assert (len(row.macro_events), len(row.macro_seen)) == (macro.MOST_EVENTS, macro.MOST_SEEN)
     assert len(row.lots) > tax_lots.KEPT_CLOSED
     assert len(row_bytes(row)) < 512 * 1024

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.trading.desk import Desk, at, days
+from tests.trading.desk import MONDAY, Desk, at, days, minutes
 from trading.macro import MOST_EVENTS, MOST_SEEN
 
 D = Decimal
@@ -76,7 +76,10 @@ def test_an_event_that_began_before_lasts_for_what_is_left_of_it() -> None:
 @pytest.mark.covers("R7.1")
 def test_an_event_that_is_announced_begins_at_its_own_instant() -> None:
     desk = held()
+    desk.bar("AAPL", "10", on=MONDAY - days(1), atr="0.4")
     desk.macro(started_at=at("15:07:20"), seconds=600)
+    assert stops(desk) == {"AAPL": D("9.00")}  # nothing is looked at before
+    desk.bar("AAPL", "10", on=MONDAY - days(1), atr="0.5")
     desk.clock(at("15:07:19"))
     assert stops(desk) == {"AAPL": D("9.00")}
     desk.clock(at("15:40"))
@@ -161,8 +164,9 @@ def test_the_row_keeps_a_bounded_number_of_events_those_that_end_last() -> None:
     for number in range(MOST_SEEN + 20):
         desk.macro(f"m{number}", started_at=at("16:00"), seconds=3600 + number)
     assert len(desk.row.macro_events) == MOST_EVENTS
-    assert desk.row.macro_events[-1].event_id == f"m{MOST_SEEN + 19}"
-    assert sum(len(bucket.ids) for bucket in desk.row.macro_seen) == MOST_SEEN * 10
+    assert desk.row.macro_events[-1].ends_at == at("17:00") + minutes((MOST_SEEN + 19) / 60)
+    assert len(desk.row.macro_seen) == MOST_SEEN
+    assert desk.macro(f"m{MOST_SEEN + 19}", started_at=at("16:00"), seconds=9000) == []
     desk.restart()
     desk.clock(at("16:00") + days(1))
     assert desk.row.macro_events == ()

@@ -116,7 +116,9 @@ def test_what_is_tightened_for_heat_is_left_as_an_event_and_not_tightened_outsid
 
 
 @given(
-    st.lists(st.tuples(confidences(), cents("9.01", "11.49"), cents("0.05", "2")), min_size=1, max_size=4),
+    st.lists(
+        st.tuples(confidences(), cents("9.01", "11.49"), st.decimals(D("0.05"), D(2), places=3)), min_size=1, max_size=4
+    ),
     cents("0.01", "0.05"),
 )
 @pytest.mark.covers("R13.3")

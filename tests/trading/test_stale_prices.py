@@ -257,6 +257,21 @@ def test_an_exit_that_waited_for_the_open_is_as_patient_as_a_stale_price() -> No
     assert sold(desk) == [("AAPL", "stop_loss", "14:46")]
 
 
+def test_an_exit_that_waited_for_the_open_goes_on_waiting_while_the_whole_feed_is_mute() -> None:
+    desk = held("AAPL", "KO", now=at("20:44"))
+    desk.mark("AAPL", "10", at=at("20:50"))
+    desk.mark("KO", "10", at=at("20:59"))
+    desk.clock(at("21:00"))
+    desk.mark("AAPL", "8.90", at=at("21:01"), price_at=at("20:50"))  # reported late
+    desk.clock(at("15:30", on=TUESDAY))
+    assert sold(desk) == []
+    desk.mark("KO", "10", at=at("15:31", on=TUESDAY))
+    trade(desk, "KO", until="15:46", on=TUESDAY)
+    assert sold(desk) == []
+    trade(desk, "KO", until="15:47", on=TUESDAY)
+    assert sold(desk) == [("AAPL", "stop_loss", "15:47")]
+
+
 @given(
     marks=st.lists(st.tuples(st.sampled_from(sorted(SECTORS)), st.integers(0, 400)), max_size=30),
     closes=st.booleans(),

@@ -181,6 +181,17 @@ def test_while_an_event_is_active_the_check_runs_every_minute() -> None:
 
 
 @pytest.mark.covers("R7.4")
+def test_an_event_that_ends_on_a_beat_has_no_check_on_it() -> None:
+    desk = held()
+    desk.macro(seconds=180)
+    desk.bar("AAPL", "10", on=MONDAY - days(1), atr="0.4", at=at("15:02:30"))
+    desk.clock(at("15:03"))
+    assert raises(desk, "re_evaluated") == []
+    desk.clock(at("15:05"))
+    assert len(raises(desk, "re_evaluated")) == 1
+
+
+@pytest.mark.covers("R7.4")
 def test_the_fast_interval_is_configurable() -> None:
     desk = held(fast_stop_check_seconds=20)
     desk.macro()
