@@ -331,9 +331,12 @@ class Laws:
         assert (past.wins, past.losses) == (sum(p > 0 for p in counted), sum(p < 0 for p in counted))
         if after.snapshot_at is None:
             return
-        if before.snapshot_at is None or is_paid:  # money came or went: measured from what the row says now
-            self.peak, self.base = after.peak_value, after.day_base
-        self.peak = max(self.peak or after.total_value, after.total_value)
+        if self.base is None or self.peak is None:
+            self.peak = self.base = after.total_value
+        elif is_paid:  # money came or went, and no price moved
+            moved = after.total_value - before.total_value
+            self.peak, self.base = self.peak + moved, self.base + moved
+        self.peak = max(self.peak, after.total_value)
         assert after.peak_value == self.peak
         assert before.max_drawdown <= after.max_drawdown <= 1
         assert after.day_base == self.base
