@@ -111,7 +111,7 @@ async def test_it_ends_on_sigterm_within_seconds_and_comes_back_after_a_kill(
                 assert ended == (-signal.SIGKILL if number == signal.SIGKILL else 0)
 
 
-async def test_its_http_shows_both_parts_and_asks_for_the_token(
+async def test_its_http_shows_every_part_and_asks_for_the_token(
     kafka: str, topic_prefix: str, tmp_path: pathlib.Path, database: str
 ) -> None:
     await migrate(database)
@@ -127,7 +127,12 @@ async def test_its_http_shows_both_parts_and_asks_for_the_token(
             }
             running.until(lambda here: all(here.checks("secret").values()))
             checks = running.get("/ready", "secret")[1]["checks"]
-            assert [(each["name"], each["required"]) for each in checks] == [("broker", True), ("projection", False)]
+            assert [(each["name"], each["required"]) for each in checks] == [
+                ("broker", True),
+                ("projection", False),
+                ("correlations", False),
+                ("hand_edits", False),
+            ]
             assert 'stonks_connector_ok{part="broker"} 1.0' in running.get("/metrics", "secret")[1]
 
 
