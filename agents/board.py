@@ -16,7 +16,6 @@ from agents.ticks import Ticks
 from trading.effects import StopLevels
 from trading.events import Mark
 
-FAST_MOVE_PCT = Decimal("0.05")
 STALE = dt.timedelta(seconds=60)
 
 Reason = Literal[
@@ -36,6 +35,7 @@ class Watched:
     told: set[_Level] = field(default_factory=set)
     above: dict[_Level, bool] = field(default_factory=dict)
     told_side: set[tuple[_Level, bool]] = field(default_factory=set)
+    is_fast: bool = False
 
     def revise(self, levels: StopLevels, newest: Ticks | None) -> Iterator[Mark]:
         """Take new levels over and compare them at once with the newest price, where that is not older than they."""
@@ -74,6 +74,12 @@ class Watched:
                 reasons = [*self._exits_reached(price), *self._sides_passed(price)]
                 if reasons:
                     yield self._mark(reasons[0], price, at)
+
+    def begins_to_move_fast(self, moved: Callable[[dt.timedelta], Decimal]) -> bool:
+        """Tell whether the price began to move by more than the account allows within its minutes (R7.3)."""
+        was_fast = self.is_fast
+        self.is_fast = moved(dt.timedelta(minutes=self.levels.fast_move_minutes)) > self.levels.fast_move_pct
+        return self.is_fast and not was_fast
 
     def tell(self, reason: Reason, ticks: Ticks) -> Mark:
         """Mark the last price for a reason that concerns everybody in the symbol, or because it was asked for."""
@@ -137,7 +143,6 @@ class Board:
     def __init__(self, levels: Mapping[str, tuple[StopLevels, ...]]) -> None:
         self._levels = levels
         self._watched: dict[str, dict[str, Watched]] = {}
-        self._fast: set[str] = set()
         self._postponed: dict[str, Ticks] = {}
 
     def accounts(self, symbol: str) -> dict[str, Watched]:
@@ -146,10 +151,10 @@ class Board:
             self._watched[symbol] = {one.account_id: Watched(one) for one in self._levels.get(symbol, ())}
         return self._watched[symbol]
 
-    def look(self, ticks: Ticks, *, moved: Callable[[], Decimal], wall: dt.datetime | None) -> list[Mark]:
+    def look(self, ticks: Ticks, *, moved: Callable[[dt.timedelta], Decimal], wall: dt.datetime | None) -> list[Mark]:
         """Return the marks that new prices of a symbol give rise to.
 
-        `moved` says how far the price has moved in 15 minutes, as a fraction. With a wall clock, prices more than 60 s
+        `moved` says how far the price has moved within a span, as a fraction. With a wall clock, prices more than 60 s
         old give none; the newest of them is kept for `catch_up`.
         """
         watching = self.accounts(ticks.symbol)
@@ -165,8 +170,9 @@ class Board:
         marks = [mark for watched in watching.values() for mark in watched.look(ticks)]
         if ticks.is_quote:
             marks += [watched.tell("interval", ticks) for watched in watching.values()]
-        if self._begins_to_move_fast(ticks.symbol, moved()):
-            marks += [watched.tell("fast_move", ticks) for watched in watching.values()]
+        marks += [
+            watched.tell("fast_move", ticks) for watched in watching.values() if watched.begins_to_move_fast(moved)
+        ]
         return marks
 
     def catch_up(self) -> list[Mark]:
@@ -192,13 +198,4 @@ class Board:
     def forget(self) -> None:
         """Forget everything: the partitions have been revoked."""
         self._watched.clear()
-        self._fast.clear()
         self._postponed.clear()
-
-    def _begins_to_move_fast(self, symbol: str, moved: Decimal) -> bool:
-        was_fast = symbol in self._fast
-        if moved >= FAST_MOVE_PCT:
-            self._fast.add(symbol)
-        else:
-            self._fast.discard(symbol)
-        return symbol in self._fast and not was_fast

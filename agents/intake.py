@@ -1,7 +1,8 @@
 """`intake`: what comes from outside enters the accounts' inboxes, stamped with its instant, in one order.
 
 Recommendations and trends take their symbol's facts along, so that the log alone fixes a decision. What concerns
-everybody goes to every account. What cannot be used goes to the dead letters.
+everybody goes to every account. An earnings date that an operator enters goes to `earnings-dates` too (R10.1), so that
+it is a fact of its symbol like any other. What cannot be used goes to the dead letters.
 """
 
 import datetime as dt
@@ -12,11 +13,11 @@ from agents.clock import Now, minute_passed
 from streams.codec import Poison, dead_letter, happened_at, parse
 from streams.crash import crash_point
 from streams.log import Record
-from streams.outbox import Outgoing, Send, deliver, to_dead_letters, to_inbox
+from streams.outbox import Outgoing, Send, deliver, to_dead_letters, to_earnings_dates, to_inbox
 from streams.topics import Topic
 from tables.facts import Facts
 from trading.events import Event, MacroEventReceived, RecommendationReceived, StressReceived, TrendReceived
-from trading.inputs import MacroEvent, MarketStress, Recommendation, TrendSummary
+from trading.inputs import EarningsDate, FlagEarnings, MacroEvent, MarketStress, Recommendation, TrendSummary
 from trading.market import candidate
 
 Instant = dt.datetime | None
@@ -43,7 +44,7 @@ async def intake(
     clock = minute_passed(now.see(own), accounts)
     at = now.stamp(own)
     inbox = [to_inbox(event) for event in entries(model, accounts, at=at, facts=facts)]
-    await deliver(send, [*clock, *inbox])
+    await deliver(send, [*clock, *inbox, *_entered(model)])
     crash_point("intake.sent")
 
 
@@ -67,6 +68,14 @@ def refusal(topic: Topic, record: Record, poison: Poison) -> Outgoing:
         at=dt.datetime.fromtimestamp(record.timestamp / 1000, dt.UTC),
     )
     return to_dead_letters(letter)
+
+
+def _entered(model: Any) -> list[Outgoing]:
+    """Return the earnings date that a command enters by hand."""
+    if not isinstance(model, FlagEarnings):
+        return []
+    date = EarningsDate(symbol=model.symbol, earnings_on=model.earnings_on, session=model.session, source="operator")
+    return [to_earnings_dates(date)]
 
 
 def _recommendation(model: Recommendation, account: str, at: Instant, facts: Facts) -> Event:

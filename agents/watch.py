@@ -8,13 +8,14 @@ from collections.abc import Iterable, MutableMapping, Sequence
 from typing import Any
 
 from agents.board import Board
+from agents.canary import Canary
 from agents.clock import Now, minute_passed
 from agents.intake import refusal
 from agents.ticks import TOPIC as TICKS
 from agents.ticks import Ticks, read_ticks
 from streams.codec import Deletion, Poison, happened_at, parse
 from streams.log import Record
-from streams.outbox import Outgoing, Send, deliver, to_inbox
+from streams.outbox import Outgoing, Send, deliver, to_inbox, to_market_stress
 from streams.topics import TOPICS
 from tables.facts import Facts
 from trading import market
@@ -30,9 +31,20 @@ Levels = MutableMapping[str, tuple[StopLevels, ...]]
 
 
 async def on_ticks(
-    record: Record, *, partitions: int, accounts: Sequence[str], now: Now, facts: Facts, board: Board, send: Send
+    record: Record,
+    *,
+    partitions: int,
+    accounts: Sequence[str],
+    now: Now,
+    facts: Facts,
+    board: Board,
+    canary: Canary,
+    send: Send,
 ) -> None:
-    """Fold the ticks into the symbol's facts and tell who watches it; ticks older than the newest change nothing."""
+    """Fold the ticks into the symbol's facts and tell who watches it; ticks older than the newest change nothing.
+
+    Those of the canary also say how volatile the market is.
+    """
     ticks = read_ticks(record, partitions=partitions, wall_now=now.wall)
     if isinstance(ticks, Poison):
         await deliver(send, [refusal(TICKS, record, ticks)])
@@ -43,7 +55,10 @@ async def on_ticks(
     if fresh.prices:
         after = market.with_ticks(known, fresh.outline())
         facts.put(ticks.symbol, after)
-        outgoing += _stamped(board.look(fresh, moved=lambda: market.fast_move(after), wall=now.wall), now)
+        outgoing += _stamped(
+            board.look(fresh, moved=lambda span: market.fast_move(after, within=span), wall=now.wall), now
+        )
+        outgoing += map(to_market_stress, canary.look(fresh))
     if outgoing:
         await deliver(send, outgoing)
 

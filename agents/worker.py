@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from agents import clock, endpoint, watch, watchdogs
 from agents.board import Board
+from agents.canary import Canary
 from agents.decide import decide
 from agents.follow import follow
 from agents.intake import intake
@@ -47,6 +48,7 @@ from tables.circuit import circuit
 from tables.facts import Facts
 from tables.levels import levels
 from trading import trading_window
+from trading.policy import TradingPolicy
 
 WRONG_SETTINGS, PORT_IN_USE = 2, 4
 INTAKE = ("recommendations", "trend-summaries", "macro-events", "market-stress", "commands", "broker-events")
@@ -75,6 +77,7 @@ class Worker:
         self.cursors = cursors.CursorTable(declare_table(self.app, "cursors", place=cursors.place))
         self.market_cursors = cursors.CursorTable(declare_table(self.app, "market-cursors", place=cursors.place))
         self.board = Board(self.levels)
+        self.canary = Canary(TradingPolicy().canary_symbol)
 
         self.guards: dict[str, Guard] = {}
         self.open_cursors: list[cursors.Cursor] = []
@@ -112,7 +115,7 @@ class Worker:
             self._add(name, partial(intake, **bound))
         idle = partial(watch.when_idle, now=self.now, board=self.board, send=self.send)
         lazily: dict[str, Any] = {"seconds": SECONDS_BETWEEN_FLUSHES, "before": self.facts.flush}
-        self._add("price-ticks", partial(watch.on_ticks, **told), when_idle=idle, **lazily)
+        self._add("price-ticks", partial(watch.on_ticks, **told, canary=self.canary), when_idle=idle, **lazily)
         self._add("price-bars", partial(watch.on_bar, **told), **lazily)
         self._add("companies", partial(watch.on_company, **prices), **lazily)
         self._add("earnings-dates", partial(watch.on_earnings, **watched), **lazily)
@@ -196,6 +199,7 @@ class Worker:
             cursor.forget()
         self.facts.forget()
         self.board.forget()
+        self.canary.forget()
 
     async def _tick(self) -> None:
         """Let time pass for the accounts of this worker; with the events' clock, events do."""

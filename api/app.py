@@ -5,7 +5,7 @@ from typing import Final
 from fastapi import FastAPI, Security
 from fastapi.security import HTTPBearer
 
-from api import control, health, history, problems, state
+from api import control, health, history, micro, notifications, problems, state
 from api.guard import Guard
 from api.parts import Parts
 
@@ -26,7 +26,7 @@ def create_app(parts: Parts) -> FastAPI:
     app.state.parts = parts
     problems.install(app)
     app.include_router(health.open_router)
-    for router in (health.router, state.router, history.router, control.router):
-        app.include_router(router, dependencies=[Security(BEARER)])
+    for each in (health, state, history, micro, control, notifications):
+        app.include_router(each.router, dependencies=[Security(BEARER)])
     app.add_middleware(Guard, tokens=parts.tokens, rate_limit=parts.rate_limit, meters=parts.meters)
     return app

@@ -1,12 +1,13 @@
 """What the API takes: one model a body, closed to unknown fields."""
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
 
-from api.states import Tier
-from trading.money import Text
+from api.states import EventType, Tier
+from trading.inputs import Day, EarningsSession
+from trading.money import Symbol, Text
 from trading.policy import TradingPolicy
 
 
@@ -49,6 +50,48 @@ class Adjustment(_Body):
 
     amount: Annotated[Decimal, Field(max_digits=14, decimal_places=2)]
     reason: Annotated[Text, Field(min_length=1)]
+
+
+class NextEarnings(_Body):
+    """The next earnings report of a company; `bmo` before the open, `amc` after the close."""
+
+    symbol: Symbol
+    earnings_on: Day
+    session: EarningsSession
+
+
+class ChannelChoice(_Body):
+    """Which channels deliver; one that is left out stays as it is."""
+
+    sms: StrictBool | None = None
+    email: StrictBool | None = None
+
+
+PerHour = Annotated[StrictInt, Field(ge=1, le=1000)]
+
+
+class PreferencesChange(_Body):
+    """The version of the notification preferences that is changed, and the fields that change.
+
+    What is left out stays as it is, and so does a target that is sent as it was shown, masked; null removes a target.
+    """
+
+    version: Annotated[StrictInt, Field(ge=1, lt=2**31, description="as GET answered it")]
+    channels: ChannelChoice | None = None
+    sms_target: Annotated[
+        StrictStr | None, Field(max_length=300, description="a phone number, +15551234567, or an SNS topic's ARN")
+    ] = None
+    email_target: Annotated[StrictStr | None, Field(max_length=300, description="an e-mail address")] = None
+    event_types: Annotated[list[EventType] | None, Field(max_length=len(get_args(EventType)))] = None
+    sms_per_hour: PerHour | None = None
+    emails_per_hour: PerHour | None = None
+    summary_minutes_after_close: Annotated[StrictInt | None, Field(ge=0, le=12 * 60)] = None
+
+
+class ChannelTest(_Body):
+    """The channel to send a test message on."""
+
+    channel: Literal["sms", "email"]
 
 
 def _with_the_policy(schema: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from api.bodies import Adjustment, ConfigChange, Empty, Flatten, Resumption, TierChoice
+from api.bodies import Adjustment, ConfigChange, Empty, Flatten, NextEarnings, Resumption, TierChoice
 from api.parts import Account, Here, Parts
 from api.problems import Problem, answers
 from api.states import Applied, ConfirmationNeeded, PendingCommand
@@ -22,6 +22,7 @@ from trading.circuit_breaker import trading_state
 from trading.inputs import (
     AdjustReserve,
     Command,
+    FlagEarnings,
     Kill,
     Pause,
     ReleaseRiskTier,
@@ -78,7 +79,7 @@ Issued = Annotated[Issuer, Depends(_issuer)]
 @router.post("/pause", response_model=Applied)
 async def pause(issued: Issued, body: Empty | None = None) -> Any:
     """Stop entries until `resume`; exits go on."""
-    return await _carry_out(issued, Pause(**issued.carries()))
+    return await carry_out(issued, Pause(**issued.carries()))
 
 
 @router.post("/resume", response_model=Applied)
@@ -87,27 +88,33 @@ async def resume(issued: Issued, body: Resumption | None = None) -> Any:
     confirmed = body is not None and body.confirm is not None
     if not confirmed and (await issued.parts.engine.row(issued.account_id)).halted:
         raise Problem(409, "halted_needs_confirmation", 'trading is halted by a kill: send {"confirm": "RESUME"}')
-    return await _carry_out(issued, Resume(**issued.carries()))
+    return await carry_out(issued, Resume(**issued.carries()))
 
 
 @router.post("/kill", response_model=Applied)
 async def kill(issued: Issued, body: Flatten) -> Any:
     """Cancel every entry, sell every position now or at the open, and halt."""
-    return await _carry_out(issued, Kill(**issued.carries(), reason=body.reason))
+    return await carry_out(issued, Kill(**issued.carries(), reason=body.reason))
 
 
 @router.put("/risk-tier", response_model=Applied)
 async def choose_risk_tier(issued: Issued, body: TierChoice) -> Any:
     """Set the risk tier and hold it, or give it back to the daily evaluation."""
     if body.risk_tier is None:
-        return await _carry_out(issued, ReleaseRiskTier(**issued.carries()))
-    return await _carry_out(issued, SetRiskTier(**issued.carries(), risk_tier=body.risk_tier))
+        return await carry_out(issued, ReleaseRiskTier(**issued.carries()))
+    return await carry_out(issued, SetRiskTier(**issued.carries(), risk_tier=body.risk_tier))
 
 
 @router.post("/reserve/adjust", response_model=Applied)
 async def adjust_reserve(issued: Issued, body: Adjustment) -> Any:
     """Move dollars into the reserve pool; a negative amount moves them out of it."""
-    return await _carry_out(issued, AdjustReserve(**issued.carries(), amount=body.amount, reason=body.reason))
+    return await carry_out(issued, AdjustReserve(**issued.carries(), amount=body.amount, reason=body.reason))
+
+
+@router.put("/earnings", response_model=Applied)
+async def flag_earnings(issued: Issued, body: NextEarnings) -> Any:
+    """Enter the next earnings date of a company by hand."""
+    return await carry_out(issued, FlagEarnings(**issued.carries(), **body.model_dump()))
 
 
 @router.put(
@@ -129,7 +136,7 @@ async def change_config(issued: Issued, body: ConfigChange) -> Any:
         changes=body.changes,
         confirmation_token=body.confirmation_token,
     )
-    return await _carry_out(issued, command, shown=lambda row, _: row.policy)
+    return await carry_out(issued, command, shown=lambda row, _: row.policy)
 
 
 def _applied(row: Portfolio, result: CommandResult) -> Applied:
@@ -144,7 +151,7 @@ def _applied(row: Portfolio, result: CommandResult) -> Applied:
     )
 
 
-async def _carry_out(
+async def carry_out(
     issued: Issuer, command: Command, *, shown: Callable[[Portfolio, CommandResult], BaseModel] = _applied
 ) -> BaseModel | JSONResponse:
     """Send a command and return what became of it: the state after it, or a 202; raise `Problem` for a refusal."""

@@ -1,4 +1,4 @@
-"""What happened: decisions, orders, trades, lots, stops and the reserve's ledger, read from PostgreSQL."""
+"""What happened: decisions, orders, trades, lots, stops, the reserve's ledger, figures, dates, read from PostgreSQL."""
 
 import datetime as dt
 import re
@@ -112,6 +112,26 @@ async def reserve(here: Here, account_id: Account, paging: Paged) -> dict[str, A
     page = await _page(here, queries.LEDGER, account_id, paging)
     newest = page if paging.cursor is None else await _page(here, queries.LEDGER, account_id, Paging(limit=1))
     return page | {"balance": newest["items"][0]["balance_after"] if newest["items"] else "0"}
+
+
+@router.get("/metrics", response_model=rows.MetricsPage)
+async def metrics(here: Here, account_id: Account, paging: Paged) -> dict[str, Any]:
+    """Return the performance metrics, the latest and their history."""
+    page = await _page(here, queries.METRICS, account_id, paging)
+    newest = page if paging.cursor is None else await _page(here, queries.METRICS, account_id, Paging(limit=1))
+    return page | {"latest": newest["items"][0] if newest["items"] else None}
+
+
+@router.get("/snapshots", response_model=rows.Page[rows.Snapshot])
+async def snapshots(here: Here, account_id: Account, paging: Paged) -> dict[str, Any]:
+    """Return how the account stood at the end of each session."""
+    return await _page(here, queries.SNAPSHOTS, account_id, paging)
+
+
+@router.get("/earnings", response_model=rows.Page[rows.EarningsDate])
+async def earnings(here: Here, account_id: Account, paging: Paged, symbol: SymbolFilter = None) -> dict[str, Any]:
+    """Return the earnings calendar, the latest dates first; it concerns every account."""
+    return await _page(here, queries.EARNINGS, account_id, paging, _only(symbol))
 
 
 @router.get("/risk-tier", response_model=rows.RiskTier)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from api import rows
 from api.database import Database, Row
 from api.problems import Problem
+from trading.inputs import Day
 from trading.money import Id, Instant
 
 BigInt = Annotated[int, Field(ge=-(2**63), lt=2**63)]
@@ -23,11 +24,15 @@ Condition = tuple[str, object]
 
 @dataclass(frozen=True)
 class Listing:
-    """A table as a list: which model its rows become, and the columns that order it, the last one an id."""
+    """A table as a list: which model its rows become, and the columns that order it, the last one an id.
+
+    `shared` rows concern every account.
+    """
 
     table: str
     model: type[BaseModel]
     key: dict[str, Any]
+    shared: bool = False
 
     async def page(
         self, database: Database, account_id: str, *, limit: int, cursor: str | None, where: Sequence[Condition] = ()
@@ -42,7 +47,8 @@ class Listing:
             values += after
         order = ", ".join(f"{column} DESC" for column in self.key)
         conditions = "".join(f" AND {test}" for test in tests)
-        sql = f"{self.select} WHERE account_id = $1{conditions} ORDER BY {order} LIMIT {limit + 1:d}"
+        whose = "$1::text IS NOT NULL" if self.shared else "account_id = $1"
+        sql = f"{self.select} WHERE {whose}{conditions} ORDER BY {order} LIMIT {limit + 1:d}"
         found = await database.rows(sql, *values)
         more = len(found) > limit
         return {"items": found[:limit], "next_cursor": self._cursor(found[limit - 1]) if more else None}
@@ -96,6 +102,10 @@ BREAKER_EVENTS: Final = Listing(
 )
 ALERTS: Final = Listing("alerts", rows.Alert, {"at": Instant, "cause": BigInt, "record_id": Id})
 FILLS: Final = Listing("fills", rows.Fill, {"at": Instant, "fill_id": Id})
+METRICS: Final = Listing("performance_metrics", rows.Metrics, {"at": Instant, "cause": BigInt, "record_id": Id})
+SNAPSHOTS: Final = Listing("portfolio_snapshots", rows.Snapshot, {"session_on": Day})
+EARNINGS: Final = Listing("earnings_calendar", rows.EarningsDate, {"earnings_on": Day, "symbol": Id}, shared=True)
+NOTIFICATIONS: Final = Listing("notifications", rows.Notification, {"at": Instant, "notification_id": Id})
 CHAINS: Final = Listing("trading_decisions", rows.DecisionChain, DECISIONS.key)
 
 

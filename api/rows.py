@@ -3,11 +3,12 @@
 Money, prices, quantities and ratios are decimal strings exactly as they are stored; instants are ISO 8601 in UTC.
 """
 
+import datetime as dt
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from api.states import Breaker, Exact, Tier
+from api.states import Breaker, EventType, Exact, Tier
 
 ItemT = TypeVar("ItemT", bound=BaseModel)
 
@@ -240,3 +241,103 @@ class Alert(Row):
     body: str
     symbol: str | None
     cause: int
+
+
+class Metrics(Row):
+    """The performance metrics at an instant (R14.1); an undefined one is null."""
+
+    record_id: str
+    metrics: dict[str, Any]
+    cause: int
+
+
+class MetricsPage(Page[Metrics]):
+    """The metrics and their history; `latest` is null before the first."""
+
+    latest: Metrics | None
+
+
+class Snapshot(Row):
+    """The end of a session (R14.3)."""
+
+    session_on: dt.date
+    portfolio_value: Exact
+    active_pool: Exact
+    reserve_pool: Exact
+    daily_return: Exact | None
+    cumulative_return: Exact | None
+    positions: list[dict[str, Any]]
+    metrics: dict[str, Any]
+
+
+class EarningsDate(BaseModel):
+    """The next known earnings report of a company, for every account (R10.1)."""
+
+    symbol: str
+    earnings_on: dt.date
+    session: Literal["bmo", "amc", "unknown"]
+    source: str
+    reported_at: AwareDatetime | None
+    at: AwareDatetime
+
+
+class Notification(Row):
+    """A message for the operator, and how its delivery stands (R19.8)."""
+
+    notification_id: str
+    channel: Literal["sms", "email"] | None
+    event_type: EventType
+    severity: Literal["info", "warning", "critical"]
+    subject: str
+    body: str
+    delivery_status: Literal["pending", "sent", "failed", "dropped", "merged"]
+    attempts: int
+
+
+class MicroToday(BaseModel):
+    """The micro trades of one day; `pnl` is what closed trades realized and open positions stand at."""
+
+    on: dt.date
+    entries: int
+    max_entries: int
+    closed: int
+    realized_pnl: Exact
+    unrealized_pnl: Exact
+    pnl: Exact
+
+
+class MicroDay(BaseModel):
+    """The micro trades that were closed on a day."""
+
+    on: dt.date
+    count: int
+    pnl: Exact
+
+
+class MicroFigures(BaseModel):
+    """Micro trades closed in the last seven days; what is undefined is null.
+
+    `count_per_day` is a session's average, `contribution` the micro trades' fraction of all realized profit and loss.
+    """
+
+    since: dt.date
+    until: dt.date
+    sessions: int
+    count: int
+    win_rate: Exact | None
+    average_pnl: Exact | None
+    count_per_day: Exact | None
+    pnl: Exact
+    total_pnl: Exact
+    contribution: Exact | None
+    per_day: list[MicroDay]
+
+
+class Micro(BaseModel):
+    """Micro-trading: whether it is on, today, what is open, and the last seven days (R20.7, R20.9)."""
+
+    enabled: bool
+    as_of: AwareDatetime
+    today: MicroToday
+    positions: list[Position]
+    trailing_7_days: MicroFigures

@@ -1,12 +1,25 @@
 """What the API answers about the engine as it is now, and about commands; money is a decimal string."""
 
 import datetime as dt
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, Field
 
 Exact = Annotated[str, Field(json_schema_extra={"format": "decimal"}, examples=["187.10"])]
 Tier = Literal["conservative", "moderate", "aggressive"]
+EventType = Literal[
+    "breaker_triggered",
+    "breaker_resumed",
+    "tier_changed",
+    "emergency_liquidation",
+    "large_trade",
+    "daily_summary",
+    "weekly_digest",
+    "alert",
+    "kill",
+    "test",
+]
+EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 
 
 class ActiveBreaker(BaseModel):
@@ -92,6 +105,26 @@ class Summary(BaseModel):
     sectors: list[SectorExposure]
     positions: list[Holding]
     as_of: AwareDatetime
+
+
+class Channels(BaseModel):
+    """Which channels deliver."""
+
+    sms: bool = False
+    email: bool = False
+
+
+class Preferences(BaseModel):
+    """The notification preferences (R19.9); targets are masked: only their ends are shown."""
+
+    version: int = 1
+    channels: Channels = Channels()
+    sms_target: str | None = Field(None, examples=["****4567"])
+    email_target: str | None = Field(None, examples=["****.com"])
+    event_types: list[EventType] = list(EVENT_TYPES)
+    sms_per_hour: int = 10
+    emails_per_hour: int = 20
+    summary_minutes_after_close: int = 30
 
 
 class Partition(BaseModel):

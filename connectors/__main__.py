@@ -1,7 +1,8 @@
 """The connectors' process, `python -m connectors`: the composition root of the trading connector and the projection.
 
-Which of them run is the settings' word: no trading connector with `STONKS_BROKER=external`, no projection without
-`STONKS_DATABASE_URL`. Exit codes: 0 after SIGTERM or SIGINT, 2 wrong settings, 4 a port in use.
+Which of them run is the settings' word: no trading connector with `STONKS_BROKER=external`, no projection, and nothing
+else that is about tables, without `STONKS_DATABASE_URL`. Exit codes: 0 after SIGTERM or SIGINT, 2 wrong settings, 4 a
+port in use.
 """
 
 import asyncio
@@ -14,7 +15,9 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from connectors.checks import Check
+from connectors.correlations import Correlations
 from connectors.endpoint import application
+from connectors.hand_edits import HandEdits
 from connectors.meters import registry_of
 from connectors.parts import SimulatedTrading
 from connectors.projection import Projection
@@ -35,12 +38,15 @@ async def serve(chosen: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     broker, projecting = Check("broker", required=True), Check("projection", required=False)
-    trading, projection = SimulatedTrading(chosen, broker), Projection(chosen, check=projecting)
+    correlating, editing = Check("correlations", required=False), Check("hand_edits", required=False)
+    correlations, hand_edits = Correlations(chosen, check=correlating), HandEdits(chosen, check=editing)
+    trading = SimulatedTrading(chosen, broker)
+    projection = Projection(chosen, check=projecting, closed=correlations.note)
     parts = {}
     if chosen.broker == "simulated":
         parts[broker] = trading.run
     if chosen.database_url.get_secret_value():
-        parts[projecting] = projection.run
+        parts |= {projecting: projection.run, correlating: correlations.run, editing: hand_edits.run}
 
     def positions() -> Mapping[str, Mapping[int, int]]:
         return trading.positions

@@ -5,7 +5,8 @@ crash, or a database that is away, costs nothing but time: the next run begins w
 """
 
 import asyncio
-from collections.abc import Mapping
+import datetime as dt
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import asyncpg
@@ -37,9 +38,11 @@ _log = structlog.get_logger(__name__)
 class Projection:
     """Project until cancelled or until something fails; begun anew, it goes on where PostgreSQL says it stands."""
 
-    def __init__(self, settings: Settings, *, check: Check) -> None:
+    def __init__(self, settings: Settings, *, check: Check, closed: Callable[[], None] = lambda: None) -> None:
+        """Project as the settings say; `closed` is told when daily bars or companies were written."""
         self._settings = settings
         self._check = check
+        self._closed = closed
         self._topics: dict[str, Topic] = {settings.topic(name): TOPICS[name] for name in PROJECTED}
         self._names = {name: topic.name for name, topic in self._topics.items()}
         self._held_back: dict[TopicPartition, list[ConsumerRecord]] = {}
@@ -96,6 +99,7 @@ class Projection:
         crash_point("projection.read")
         projected: list[Projected] = []
         offsets: dict[TopicPartition, int] = {}
+        is_of_closes = False
         for place, arrived in batch.items():
             records = [*self._held_back.pop(place, ()), *arrived]
             models = [self._parse(record) for record in records]
@@ -108,14 +112,19 @@ class Projection:
                 topic = self._topics[record.topic]
                 if not isinstance(model, Poison):
                     projected.append(Projected(topic, record, change_of(topic, model, recorded_at(record))))
+                    is_of_closes |= topic.name == "companies" or getattr(model, "interval", None) == "1d"
                 elif topic.direction == "out" and topic.name != "orders":  # others have judged the rest
                     quarantine.add(topic, record, error=model.error)
         if offsets:
             await write(connection, projected, offsets, self._names, quarantine)
             self.records += len(projected)
+            if is_of_closes:
+                self._closed()
         crash_point("projection.written")
 
     def _parse(self, record: ConsumerRecord) -> Any:
         topic = self._topics[record.topic]
         count = topic.partition_count(self._settings)
-        return parse(topic, record.key, record.value, partition=record.partition, partitions=count)
+        judged_by_time = topic.direction == "in" and self._settings.clock == "system"
+        wall_now = dt.datetime.now(dt.UTC) if judged_by_time else None
+        return parse(topic, record.key, record.value, partition=record.partition, partitions=count, wall_now=wall_now)

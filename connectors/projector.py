@@ -5,8 +5,9 @@ written record by record, each under a savepoint, and what was refused becomes a
 """
 
 import itertools
+import json
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 from aiokafka import TopicPartition
@@ -14,8 +15,9 @@ from aiokafka.structs import ConsumerRecord
 from pydantic import ValidationError
 
 from connectors import tables
+from connectors.edits import edit_of
 from connectors.quarantine import Quarantine
-from connectors.rows import Change, config_row, position_rows, states
+from connectors.rows import Change, config_row, position_rows, preferences_row, states
 from streams.topics import Topic
 from trading.records import AccountState
 
@@ -85,19 +87,33 @@ async def _write(connection: asyncpg.Connection, changes: Sequence[Change]) -> N
 
 
 async def _write_state(connection: asyncpg.Connection, state: AccountState) -> None:
-    """Replace the account's state and its positions, unless a newer one is there."""
+    """Replace the account's state and what is a part of it, unless a newer one is there."""
     row = state.model_dump_json(include={"state"})
-    newer = await connection.fetchval(
+    found = await connection.fetchrow(
         tables.ACCOUNT_STATE, state.account_id, state.at, state.seq, row[len('{"state":') : -1], state.hash
     )
-    if newer is None:
+    if found is None:
         return
     positions = position_rows(state)
     held = [write.values[0] for write in positions]
     await connection.execute(tables.CLOSED_POSITIONS, state.account_id, held)
     await connection.executemany(tables.POSITIONS.upsert(), [write.values for write in positions])
-    config = config_row(state)
-    await connection.execute(config.statement, *config.values)
+    await _write_config(connection, state, before=json.loads(found["before"]) if found["before"] else None)
+    preferences = preferences_row(state)
+    if preferences is not None:
+        await connection.execute(tables.PREFERENCES_UPSERT, *preferences)
+
+
+async def _write_config(connection: asyncpg.Connection, state: AccountState, *, before: Any) -> None:
+    """Write a changed policy or tier; a row that a person has edited stays until `hand_edits` has taken that up."""
+    config = {name: state.state[name] for name in ("policy", "risk_tier")}
+    values = config_row(state.account_id, state.at, config)
+    statement = tables.CONFIG.upsert()
+    if before is not None:
+        known = await connection.fetchrow(tables.CONFIG_ROW, state.account_id) if before != config else None
+        if known is None or edit_of(known, before).is_there:
+            statement = tables.NEW_CONFIG.upsert()
+    await connection.execute(statement, *values)
 
 
 async def _move(

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -60,21 +60,30 @@ def position_rows(state: AccountState) -> list[Write]:
     return [row(tables.POSITIONS, position, account_id=state.account_id, at=state.at) for position in held]
 
 
-def config_row(state: AccountState) -> Write:
-    """Return the account's policy as a row."""
-    policy = state.state["policy"]
-    known = {"account_id": state.account_id, "at": state.at, "risk_tier": state.state["risk_tier"], "policy": policy}
-    values = (known[name] if name in known else _number(policy[name]) for name in tables.CONFIG.columns)
-    return Write(tables.CONFIG.name, tables.CONFIG_UPSERT, tuple(map(_value, values)))
+def config_row(account_id: str, at: dt.datetime, config: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return an account's policy and tier as the values of `trading_engine_config`, in the order of its columns."""
+    policy = config["policy"]
+    known = {"account_id": account_id, "at": at, "risk_tier": config["risk_tier"], "policy": policy}
+    return tuple(_value(known[name] if name in known else number(policy[name])) for name in tables.CONFIG.columns)
+
+
+def preferences_row(state: AccountState) -> tuple[Any, ...] | None:
+    """Return an account's notification preferences as a row, if it has any; by R19.9's names."""
+    own = state.state.get("preferences")
+    if own is None:
+        return None
+    known = {"account_id": state.account_id, "at": state.at} | own
+    return tuple(_value(known[name]) for name in tables.PREFERENCES.columns)
+
+
+def number(value: Any) -> Any:
+    """Return a decimal string of the policy as the number it is, everything else as it is."""
+    return Decimal(value) if isinstance(value, str) else value
 
 
 def _value(value: Any) -> Any:
     """Return a column's value; what has parts becomes JSON with decimals as strings."""
     return value if isinstance(value, _PLAIN) else pydantic_core.to_json(value).decode()
-
-
-def _number(value: Any) -> Any:
-    return Decimal(value) if isinstance(value, str) else value
 
 
 def _plain(table: Table) -> Callable[[Any, dt.datetime], Change]:
@@ -111,6 +120,12 @@ def _decision(decision: Decision, recorded_at: dt.datetime) -> Change:
 def _order(order: Order, recorded_at: dt.datetime) -> Change:
     write = row(tables.ORDERS, order, at=order.created_at)
     return Change((write,), orders=frozenset({order.client_order_id}))
+
+
+def _notification(message: Notification, recorded_at: dt.datetime) -> Change:
+    """Keep a message once, whatever the number of channels; `channel` where it is meant for one alone."""
+    channel = getattr(message, "channel", None)
+    return Change((row(tables.NOTIFICATIONS, message, at=message.created_at, channel=channel),))
 
 
 def _order_status(status: records.OrderStatus, recorded_at: dt.datetime) -> Change:
@@ -152,7 +167,7 @@ _CHANGES: dict[type, Callable[[Any, dt.datetime], Change]] = {
     inputs.EarningsDate: _recorded(tables.EARNINGS_CALENDAR),
     Decision: _decision,
     Order: _order,
-    Notification: _at(tables.NOTIFICATIONS, "created_at"),
+    Notification: _notification,
     records.LedgerEntry: _plain(tables.LEDGER),
     records.TierChange: _plain(tables.RISK_TIER_HISTORY),
     records.BreakerEvent: _plain(tables.BREAKER_EVENTS),

@@ -73,7 +73,7 @@ ORDERS = _table(
     "tranche of_tranches valid_until created_at",
 )
 NOTIFICATIONS = _table(
-    "notifications", "notification_id", "notification_id account_id at event_type severity subject body"
+    "notifications", "notification_id", "notification_id account_id at channel event_type severity subject body"
 )
 LEDGER = _table(
     "reserve_pool_ledger",
@@ -139,13 +139,17 @@ POSITIONS = _table(
 )
 
 ACCOUNT_STATE = """
+WITH before AS (
+    SELECT jsonb_build_object('policy', state -> 'policy', 'risk_tier', state -> 'risk_tier') AS config
+    FROM account_states WHERE account_id = $1
+)
 INSERT INTO account_states (account_id, at, seq, state, hash) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (account_id) DO UPDATE
     SET at = EXCLUDED.at, seq = EXCLUDED.seq, state = EXCLUDED.state, hash = EXCLUDED.hash
     WHERE EXCLUDED.seq > account_states.seq
-RETURNING seq
+RETURNING (SELECT config FROM before) AS before
 """
-"""Gives a row back only where the state is newer than the one that is there."""
+"""Gives a row back only where the state is newer than the one that is there; `before` is its policy and tier."""
 
 CLOSED_POSITIONS = "DELETE FROM positions WHERE account_id = $1 AND position_id <> ALL ($2::text[])"
 
@@ -155,12 +159,57 @@ _CONFIG_COLUMNS = (
     "stop_cluster_minutes breaker_pause_minutes micro_trading_enabled policy"
 )
 CONFIG = _table("trading_engine_config", "account_id", _CONFIG_COLUMNS, "replace")
-CONFIG_UPSERT = (
-    CONFIG.upsert()
-    + " WHERE (trading_engine_config.version, trading_engine_config.risk_tier)"
-    + " IS DISTINCT FROM (EXCLUDED.version, EXCLUDED.risk_tier)"
+NEW_CONFIG = CONFIG._replace(on_repeat="keep")
+CONFIG_ROW = "SELECT * FROM trading_engine_config WHERE account_id = $1"
+EDITED_CONFIG = """
+SELECT trading_engine_config.*, trading_engine_config.xmin::text AS edited_in, account_states.at AS state_at, seq,
+    jsonb_build_object('policy', state -> 'policy', 'risk_tier', state -> 'risk_tier') AS config
+FROM trading_engine_config JOIN account_states USING (account_id) WHERE account_id = $1
+"""
+"""The config as it is, the transaction that wrote it, and the policy and tier that were last projected."""
+LOCKED_STATE = "SELECT FROM account_states WHERE account_id = $1 FOR SHARE"
+LOCKED_CONFIG = "SELECT FROM trading_engine_config WHERE account_id = $1 FOR UPDATE"
+COMMAND_RESULT = """
+SELECT record FROM account_records
+WHERE account_id = $1 AND kind = 'command_result' AND record ->> 'command_id' = $2 ORDER BY cause LIMIT 1
+"""
+
+PREFERENCES = _table(
+    "notification_preferences",
+    "account_id",
+    "account_id at version channels sms_target email_target event_types sms_per_hour emails_per_hour "
+    "summary_minutes_after_close",
+    "replace",
 )
-"""Writes only a changed policy or tier: what a person edits by hand otherwise stays until it is taken up."""
+PREFERENCES_UPSERT = PREFERENCES.upsert() + " WHERE notification_preferences.version <> EXCLUDED.version"
+
+CORRELATIONS = _table(
+    "correlation_matrix_cache",
+    "computed_on symbol_a symbol_b",
+    "computed_on symbol_a symbol_b at correlation observations",
+    "replace",
+)
+CORRELATIONS_UPSERT = (
+    CORRELATIONS.upsert()
+    + " WHERE (correlation_matrix_cache.correlation, correlation_matrix_cache.observations)"
+    + " IS DISTINCT FROM (EXCLUDED.correlation, EXCLUDED.observations)"
+)
+COMPUTED_LAST = "SELECT max(computed_on) FROM correlation_matrix_cache"
+DAYS_OF_BARS = """
+SELECT (at AT TIME ZONE 'UTC')::date AS day, max(at) AS at FROM price_bars
+WHERE "interval" = '1d' AND at >= coalesce(
+    $1::date::timestamp AT TIME ZONE 'UTC',
+    (SELECT max(at) - interval '1 day' FROM price_bars WHERE "interval" = '1d')
+)
+GROUP BY 1 ORDER BY 1
+"""
+"""The days of daily bars, with the close of each, from a date on; without one those of the newest bar's last 24 h."""
+CLOSES = """
+SELECT symbol, day, close FROM companies CROSS JOIN LATERAL (
+    SELECT (at AT TIME ZONE 'UTC')::date AS day, close FROM price_bars
+    WHERE price_bars.symbol = companies.symbol AND "interval" = '1d' AND at <= $1 ORDER BY at DESC LIMIT $2
+) AS bars ORDER BY symbol, day
+"""
 
 ORDER_PROGRESS = """
 UPDATE orders SET

@@ -233,8 +233,10 @@ CREATE TABLE correlation_matrix_cache (
     correlation numeric NOT NULL CHECK (correlation BETWEEN -1 AND 1),
     observations integer NOT NULL,
     PRIMARY KEY (computed_on, symbol_a, symbol_b),
-    CHECK (symbol_a < symbol_b)
+    CHECK (symbol_a COLLATE "C" < symbol_b COLLATE "C")
 );
+-- Which sessions have closed since the last matrix.
+CREATE INDEX price_bars_daily ON price_bars (at) WHERE "interval" = '1d';
 
 -- What the rest needs.
 

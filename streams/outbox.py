@@ -19,6 +19,7 @@ from trading.effects import (
     StopLevels,
 )
 from trading.events import Event
+from trading.inputs import EarningsDate, MarketStress
 
 
 class Outgoing(NamedTuple):
@@ -45,6 +46,16 @@ async def deliver(send: Send, outgoing: Iterable[Outgoing]) -> None:
 def to_inbox(event: Event) -> Outgoing:
     """Return the inbox record of an event."""
     return Outgoing("account-inbox", event.account_id.encode(), encode(event))
+
+
+def to_market_stress(reading: MarketStress) -> Outgoing:
+    """Return the record of a reading of market volatility."""
+    return Outgoing("market-stress", b"market", encode(reading))
+
+
+def to_earnings_dates(date: EarningsDate) -> Outgoing:
+    """Return the record of an earnings date, keyed by its symbol."""
+    return Outgoing("earnings-dates", date.symbol.encode(), encode(date))
 
 
 def to_dead_letters(letter: DeadLetter) -> Outgoing:

@@ -27,11 +27,18 @@ def check(step: Step) -> None:
 
 
 def _note_decline(step: Step) -> None:
-    """Remember since when a broad decline is over: 30 minutes later it has cleared (decision 21)."""
-    portfolio = step.portfolio
-    declines = circuit_breaker.declining_share(portfolio) > portfolio.policy.broad_decline_share
-    if declines is not portfolio.declining:
-        step.change(declining=declines, declined_at=None if declines else step.now)
+    """Tell once that a broad decline began, and remember since when it is over: later it has cleared (decision 21)."""
+    portfolio, policy = step.portfolio, step.portfolio.policy
+    share = circuit_breaker.declining_share(portfolio)
+    declines = share > policy.broad_decline_share
+    if declines is portfolio.declining:
+        return
+    begins = declines and not circuit_breaker.declined_lately(portfolio)
+    step.change(declining=declines, declined_at=None if declines else step.now)
+    step.keep_state()
+    if begins:
+        body = f"{share:.0%} of the positions lose more than {policy.broad_decline_pct:f} of their entry: nothing is"
+        step.alert("A broad decline", body=f"{body} bought until {policy.broad_decline_minutes} minutes after it.")
 
 
 def _note_minimum(step: Step) -> None:
@@ -84,10 +91,21 @@ def resume(step: Step) -> None:
             actual_value=None,
             until=None,
         )
-        subject = f"Trading resumes: the {breaker.trigger.replace('_', ' ')} breaker has ended"
-        step.notify("breaker_resumed", severity="info", subject=subject, body=subject)
+        _tell_end(step, breaker)
     step.keep_state()
     check(step)
+
+
+def _tell_end(step: Step, breaker: Breaker) -> None:
+    """Say that trading resumes, or that something else still stops entries (R19.2)."""
+    name, state = breaker.trigger.replace("_", " "), circuit_breaker.trading_state(step.portfolio)
+    if state == "active":
+        subject, body = f"Trading resumes: the {name} breaker has ended", "Entries are allowed again."
+    else:
+        others = ", ".join(other.trigger.replace("_", " ") for other in circuit_breaker.active(step.portfolio))
+        subject = f"The {name} breaker has ended"
+        body = f"Trading is {state} all the same; other active breakers: {others or 'none'}."
+    step.notify("breaker_resumed", severity="info", subject=subject, body=body)
 
 
 def cool_down(step: Step, position: Position) -> None:

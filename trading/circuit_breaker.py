@@ -52,6 +52,11 @@ def is_declining(portfolio: Portfolio) -> bool:
     """Tell whether a broad decline holds, or held less than `broad_decline_minutes` ago (decision 21)."""
     if portfolio.declining or declining_share(portfolio) > portfolio.policy.broad_decline_share:
         return True
+    return declined_lately(portfolio)
+
+
+def declined_lately(portfolio: Portfolio) -> bool:
+    """Tell whether a broad decline that is over has not cleared yet."""
     over = portfolio.declined_at
     return over is not None and portfolio.now - over < dt.timedelta(minutes=portfolio.policy.broad_decline_minutes)
 
@@ -74,6 +79,7 @@ def trading_state(portfolio: Portfolio) -> TradingState:
         portfolio.paused
         or not portfolio.policy.enabled
         or not portfolio.reconciled
+        or portfolio.feed_silent_since is not None
         or bool(active(portfolio))
         or is_stressed(portfolio)
         or is_declining(portfolio)

@@ -10,6 +10,7 @@ from typing import Any
 
 from trading import history, notifications, performance, tier_control, trading_window
 from trading.due import Due
+from trading.money import ONE
 from trading.performance import text
 from trading.portfolio import Portfolio
 from trading.records import Metrics, Snapshot
@@ -31,7 +32,7 @@ def close_session(step: Step, session: Session) -> None:
         active_pool=portfolio.active_pool,
         reserve_pool=portfolio.reserve,
         daily_return=day.daily_return,
-        cumulative_return=closed.growth - 1,
+        cumulative_return=closed.growth - ONE,
         positions=_positions(portfolio),
         metrics=performance.metrics(step.portfolio, day=day),
     )
@@ -68,11 +69,10 @@ def _last_beat(instant: dt.datetime, *, every: dt.timedelta) -> dt.datetime | No
     session = trading_window.session_at(instant)
     if session is None or session.open_at + every > instant:
         session = trading_window.previous_session(instant)
-    return (
-        None
-        if session is None
-        else session.open_at + (min(instant, session.close_at) - session.open_at) // every * every
-    )
+    if session is None:
+        return None
+    beats = (min(instant, session.close_at) - session.open_at) // every
+    return session.open_at + beats * every
 
 
 def _next_beat(instant: dt.datetime, *, every: dt.timedelta) -> dt.datetime | None:

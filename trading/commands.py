@@ -32,6 +32,7 @@ from trading.step import Step
 
 LONGEST_ERROR = 500
 MOST_COMMANDS = 1_000  # ids that are kept, so that no flood of commands can swell the row
+BY_HAND = "sql"  # who issues what was edited in `trading_engine_config`, and reads no answer (decision 59)
 CONFIRM_WITHIN = dt.timedelta(minutes=5)
 SET_ELSEWHERE = {
     "mode": "is set by STONKS_MODE when the stack starts",
@@ -51,6 +52,8 @@ def on_command(step: Step, command: Command) -> None:
     handler = _HANDLERS.get(type(command))
     answer = handler(step, command) if handler is not None else refused("not_supported", command.kind)
     step.record(CommandResult, command_id=command.command_id, **answer)
+    if command.issued_by == BY_HAND and not answer["accepted"] and "confirmation_token" not in answer:
+        step.alert("A hand edit in PostgreSQL was refused and is undone", body=answer["error"])
     step.keep_state()
 
 

@@ -4,8 +4,10 @@ import datetime as dt
 
 from trading import trading_window
 from trading.effects import EarningsFlag
+from trading.holdings import Position
 from trading.inputs import EarningsSession
 from trading.policy import TradingPolicy
+from trading.trading_window import Session
 
 FORGOTTEN_AFTER = 45  # sessions after a report; companies report each quarter, so that the next date is then unknown
 
@@ -59,3 +61,22 @@ def _normal_again_at(out_at: dt.datetime, *, sessions: int) -> dt.datetime:
     for _ in range(sessions):
         session = trading_window.next_session(session.close_at) if session is not None else None
     return session.open_at if session is not None else dt.datetime.max.replace(tzinfo=dt.UTC)
+
+
+def flag_of(position: Position, *, now: dt.datetime, policy: TradingPolicy) -> EarningsFlag:
+    """Return how near the next report of a position is."""
+    return flag(
+        now,
+        earnings_on=position.earnings_on,
+        session=position.earnings_session,
+        reported_at=position.earnings_reported_at,
+        generated_at=position.opened_at,
+        policy=policy,
+    )
+
+
+def last_session_before(earnings_on: dt.date, *, session: EarningsSession | None) -> Session | None:
+    """Return the session before a report: that of the day itself for `amc`, else the one before that day."""
+    day = earnings_on + dt.timedelta(days=1) if session == "amc" else earnings_on
+    midnight = dt.datetime.combine(day, dt.time(), tzinfo=trading_window.NEW_YORK).astimezone(dt.UTC)
+    return trading_window.previous_session(midnight)

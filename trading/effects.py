@@ -3,6 +3,7 @@
 Ids are functions of their causes, so that a repeated step repeats its effects and consumers drop what they know.
 """
 
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -190,7 +191,8 @@ class StopLevels(Frozen):
     """All levels of an account in a symbol: what `watch` compares every tick with.
 
     `watched` alone keeps a symbol fresh that is queued or filling, without levels. `revision` grows with each change;
-    only ticks at or after `set_at` are compared.
+    only ticks at or after `set_at` are compared. A move of more than `fast_move_pct` (a fraction) within
+    `fast_move_minutes` is told at once (R7.3).
     """
 
     account_id: AccountId
@@ -202,6 +204,8 @@ class StopLevels(Frozen):
     watch: tuple[WatchLevel, ...] = ()
     watched: bool = True
     interval_seconds: int = 60
+    fast_move_pct: Exact = Decimal("0.05")
+    fast_move_minutes: int = 15
 
 
 class LevelsRemoved(Frozen):

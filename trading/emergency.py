@@ -22,22 +22,25 @@ def judge(step: Step, value: Decimal, *, peak: Decimal) -> None:
             step.change(in_emergency=False)
             step.keep_state()
     elif fallen > policy.emergency_drawdown_pct:
-        _liquidate(step, fallen=performance.text(fallen))
+        _liquidate(step, fallen=fallen)
 
 
-def _liquidate(step: Step, *, fallen: str) -> None:
+def _liquidate(step: Step, *, fallen: Decimal) -> None:
     reserve, tier = step.portfolio.reserve, step.portfolio.risk_tier
-    limit = performance.text(step.portfolio.policy.emergency_drawdown_pct)
+    limit = step.portfolio.policy.emergency_drawdown_pct
     step.change(in_emergency=True)
     if reserve > ZERO:
         fills.move_reserve(step, -reserve, trigger="emergency_liquidation")
     subject = "Emergency: the reserve is liquidated"
-    body = f"The drawdown is {fallen} of the initial capital, the limit {limit}: {reserve:.2f} dollars of reserve went "
-    body += "back into the active pool, and the risk tier is conservative."
+    why = f"the drawdown is {fallen:.2%} of the initial capital"
+    body = (
+        f"{why.capitalize()}, the limit {limit:.2%}: {reserve:.2f} dollars of reserve went back into the active pool, "
+    )
+    body += "and the risk tier is conservative."
     step.record(Alert, severity="critical", subject=subject, body=body)
     step.notify("emergency_liquidation", severity="critical", subject=subject, body=body)
     if tier != "conservative":
-        metrics = {"reason": "emergency", "drawdown_of_initial_capital": fallen, "limit": limit}
-        why = f"the drawdown is {fallen} of the initial capital"
+        ratios = {"drawdown_of_initial_capital": performance.text(fallen), "limit": performance.text(limit)}
+        metrics = {"reason": "emergency", **ratios}
         tier_control.change(step, "conservative", source="emergency", metrics=metrics, why=why)
     step.keep_state()

@@ -15,10 +15,12 @@ from trading import (
     equity,
     fills,
     levels,
+    macro,
     micro_entries,
     prices,
     reconciliation,
     schedule,
+    stale_prices,
     tranches,
 )
 from trading.effects import Effect
@@ -87,6 +89,7 @@ def react(portfolio: Portfolio | None, event: Event, *, seq: int) -> Reaction:
 
 def _settle(step: Step) -> None:
     """Do what follows from the new figures, whichever event made them."""
+    stale_prices.listen(step)
     if step.portfolio.snapshot_at is not None:
         equity.follow(step)
         breakers.check(step)
@@ -126,7 +129,7 @@ _HANDLERS: dict[Any, Callable[[Step, Any], None]] = {
     Clock: _nothing_but_time,
     RecommendationReceived: entries.on_recommendation,
     TrendReceived: micro_entries.on_trend,
-    MacroEventReceived: prices.on_macro_event,
+    MacroEventReceived: macro.on_event,
     StressReceived: prices.on_stress,
     Mark: prices.on_mark,
     BarClosed: prices.on_bar,

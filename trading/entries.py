@@ -3,7 +3,7 @@
 import datetime as dt
 from decimal import Decimal
 
-from trading import dedupe, exits, swaps, trading_window, tranches
+from trading import dedupe, exits, stop_check, swaps, trading_window, tranches
 from trading.decisions import signal_decision
 from trading.effects import GateName
 from trading.events import RecommendationReceived
@@ -39,6 +39,7 @@ def on_recommendation(step: Step, event: RecommendationReceived) -> None:
     _remember(step, key=key, recommendation=recommendation)
     candidate = _from_facts(recommendation, event.facts)
     note_newer(step, candidate)
+    stop_check.on_signal(step, recommendation)
     candidate = _supersede(step, candidate)
     if trading_window.is_window_open(step.now, margin_minutes=step.portfolio.policy.window_margin_minutes):
         decide(step, candidate, signal=recommendation)

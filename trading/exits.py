@@ -8,7 +8,7 @@ first; so does that of a rebalance that sells less than all. A rebalance itself 
 import datetime as dt
 from decimal import Decimal
 
-from trading import ids, stop_loss, trading_window
+from trading import ids, staleness, stop_loss, trading_window
 from trading.breakers import cool_down, count_stop
 from trading.decisions import exit_decision
 from trading.effects import Order, OrderCancel, Purpose, SourceType
@@ -128,14 +128,13 @@ def cancel(step: Step, order: LiveOrder, *, reason: str) -> None:
 def _has_waited(step: Step, position: Position, *, session: Session) -> bool:
     """Tell whether an exit from before the session may go out: its symbol has a price of the session, or stays silent.
 
-    Silent is a symbol without a price `stale_price_minutes` into the session, counted by the newest price of any
-    holding: a feed that is mute altogether sells nothing. What no price needs to confirm waits by the clock alone.
+    A feed that is mute altogether sells nothing (decision 15). What no price needs to confirm waits by the clock alone.
     """
     if position.last_price_at >= session.open_at:
         return True
-    is_firm = position.exit is not None and position.exit.is_firm
-    newest = step.now if is_firm else max(held.last_price_at for held in step.portfolio.positions)
-    return newest - session.open_at > dt.timedelta(minutes=step.portfolio.policy.stale_price_minutes)
+    if position.exit is not None and position.exit.is_firm:
+        return step.now - session.open_at > dt.timedelta(minutes=step.portfolio.policy.stale_price_minutes)
+    return staleness.is_stale(step.portfolio, position)
 
 
 def _confirm(step: Step, position: Position) -> Position:

@@ -9,6 +9,7 @@ from typing import Literal
 from trading import entries, exits, history, ids, levels, loss_sales, outcomes, reserve_pool, tax_lots, tranches
 from trading.inputs import OrderAccepted, OrderCancelled, OrderFill, OrderRejected, OrderUnknown
 from trading.money import ONE, ZERO, divided
+from trading.outcomes import ENDED
 from trading.portfolio import Entry, LiveOrder, Position, TaxLot
 from trading.records import Fill, LedgerEntry, Trade
 from trading.step import Step
@@ -31,7 +32,7 @@ def on_unknown(step: Step, event: OrderUnknown) -> None:
 def on_rejected(step: Step, event: OrderRejected) -> None:
     """Release what an order had reserved; a rejected exit stays wanted and goes out again on the next mark or tick."""
     order = step.portfolio.live_order(event.client_order_id)
-    if order is None or order.status in outcomes.ENDED:
+    if order is None or order.status in ENDED:
         return
     step.alert(
         f"Order rejected: {order.side} {order.symbol}",
@@ -47,7 +48,7 @@ def on_cancelled(step: Step, event: OrderCancelled) -> None:
     Its shares are not sold a second time, nor its entry forgotten, before those fills have come.
     """
     order = step.portfolio.live_order(event.client_order_id)
-    if order is None or order.status in outcomes.ENDED:
+    if order is None or order.status in ENDED:
         return
     counted = min(event.cumulative_quantity, order.quantity)
     if counted <= order.filled:
@@ -72,7 +73,7 @@ def on_fill(step: Step, event: OrderFill) -> None:
     elif done:
         status = "cancelled"
     else:
-        status = order.status if order.status in outcomes.ENDED else "partially_filled"
+        status = order.status if order.status in ENDED else "partially_filled"
     order = order.model_copy(
         update={"filled": event.cumulative_quantity, "fees": order.fees + event.fee, "status": status}
     )
@@ -186,6 +187,7 @@ def _opened(step: Step, entry: Entry | None, *, price: Decimal) -> Position:
         last_price=entry.price,
         last_price_at=entry.price_at,
         closes=entry.closes,
+        signal_at=entry.generated_at,
         earnings_on=entry.earnings_on,
         earnings_session=entry.earnings_session,
         earnings_reported_at=entry.earnings_reported_at,

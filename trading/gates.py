@@ -131,6 +131,11 @@ class _View:
         return stop_loss.initial_levels(candidate.price, atr=candidate.atr, **terms._asdict())
 
 
+def is_eligible(mode: str, portfolio: Portfolio) -> bool:
+    """Tell whether a signal of a mode may be acted on in the account's mode."""
+    return mode in _eligible_modes(portfolio)
+
+
 def evaluate(portfolio: Portfolio, candidate: Candidate) -> Evaluation:
     """Evaluate every gate for a signal at the account's now."""
     view = _View(portfolio, candidate)
@@ -154,11 +159,14 @@ def _text(value: object) -> str:
     return "none" if value is None else str(value)
 
 
+def _eligible_modes(portfolio: Portfolio) -> tuple[str, ...]:
+    return ("paper_eligible", "live_eligible") if portfolio.mode == "paper" else ("live_eligible",)
+
+
 def _not_actionable(view: _View) -> Result:
-    if view.candidate.is_micro:
-        return view.candidate.action != "hold", view.candidate.action, "buy or sell", "what the trend asks for"
-    modes = ("paper_eligible", "live_eligible") if view.portfolio.mode == "paper" else ("live_eligible",)
-    candidate = view.candidate
+    candidate, modes = view.candidate, _eligible_modes(view.portfolio)
+    if candidate.is_micro:
+        return candidate.action != "hold", candidate.action, "buy or sell", "what the trend asks for"
     fits = candidate.action in ("buy", "sell") and candidate.mode in modes
     return fits, f"{candidate.action} {candidate.mode}", "buy or sell, " + " or ".join(modes), None
 
@@ -189,6 +197,8 @@ def _not_ready(view: _View) -> Result:
     if view.is_buy:
         if portfolio.snapshot_at is not None and not portfolio.reconciled:
             missing.append("not reconciled with the broker")
+        if portfolio.feed_silent_since is not None:
+            missing.append("no price of any holding comes in")
         if view.candidate.known and view.candidate.atr is None:
             missing.append("ATR needs 15 daily bars")
         if not view.candidate.is_micro and dedupe.count(portfolio.seen) > dedupe.MOST_IDS:

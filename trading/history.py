@@ -1,7 +1,7 @@
 """What the row remembers of the past, bounded: daily returns, results of trades, the week for its digest (R14).
 
 Running sums instead of lists of past trades; PostgreSQL keeps the trades themselves. A trade is one closing order that
-has ended with fills; a profit of exactly 0 is neither a win nor a loss.
+has ended with fills, and counts once, as it stood then; a profit of exactly 0 is neither a win nor a loss.
 """
 
 import datetime as dt

@@ -10,13 +10,14 @@ from trading.market import Closes
 from trading.money import ZERO, Exact, Frozen, Id, Instant, Symbol, settled, total
 from trading.records import LotStatus, Trade
 
+OverlayName = Literal["event", "earnings", "heat"]
+
 
 class Overlay(Frozen):
-    """A named, temporary raise of a stop (decision 13)."""
+    """A named raise of a stop over the base; it outlives its cause, so that the stop never falls (decision 13)."""
 
-    name: Literal["event", "earnings", "heat"]
+    name: OverlayName
     stop: Exact
-    until: Instant | None = None
 
 
 class Exit(Frozen):
@@ -37,7 +38,11 @@ class Exit(Frozen):
 
 
 class Position(Frozen):
-    """An open position with its levels and the facts that the rules read; prices in dollars a share."""
+    """An open position with its levels and the facts that the rules read; prices in dollars a share.
+
+    `atr` and `multiplier` are those that the base stop was made from, `levels_confidence` the confidence, where a newer
+    recommendation has changed it since. `silent_since` is the last price whose silence was warned of.
+    """
 
     position_id: Id
     symbol: Symbol
@@ -68,6 +73,12 @@ class Position(Frozen):
     exit: Exit | None = None
     exits: int = 0
 
+    newest_atr: Exact | None = None
+    signal_at: Instant | None = None
+    levels_confidence: Exact | None = None
+    earnings_alerted_on: dt.date | None = None
+    silent_since: Instant | None = None
+
     @property
     def is_leaving(self) -> bool:
         """Tell whether the position is on its way out; a rebalance does not stand in the way of any other exit."""
@@ -77,6 +88,11 @@ class Position(Frozen):
     def stop_price(self) -> Decimal:
         """Return the effective stop: the highest of the base and the overlays."""
         return max((self.base_stop, *(overlay.stop for overlay in self.overlays)))
+
+    @property
+    def atr_now(self) -> Decimal:
+        """Return the newest ATR, in dollars a share."""
+        return self.atr if self.newest_atr is None else self.newest_atr
 
     @property
     def market_value(self) -> Decimal:

@@ -3,9 +3,10 @@
 `publish` tells `watch` what to compare each tick with, once a step for every symbol that the step touched.
 """
 
-from trading import ids, stop_loss
+from trading import ids, overlays, stop_loss
 from trading.effects import LevelsRemoved, StopLevels, WatchLevel
 from trading.money import ONE, cents_down, cents_up
+from trading.overlays import Raise
 from trading.portfolio import Position
 from trading.records import LevelReason, StopLevelSet
 from trading.step import Step
@@ -37,6 +38,21 @@ def raise_to_breakeven(step: Step, symbol: str) -> None:
         _put(step, position.model_copy(update={"base_stop": raised}), reason="breakeven")
 
 
+def re_evaluate(step: Step, symbol: str) -> None:
+    """Make the base stop anew when what it was made from has materially changed (R4.3)."""
+    position = step.portfolio.position(symbol)
+    moved = stop_loss.re_evaluated(step.portfolio, position) if position is not None else None
+    if moved is not None:
+        _put(step, moved, reason="re_evaluated")
+
+
+def tighten(step: Step, symbol: str, raised: Raise) -> None:
+    """Raise the effective stop by an overlay; one that asks for less than what stands changes nothing (decision 13)."""
+    position = step.portfolio.position(symbol)
+    if position is not None and raised.stop > position.stop_price:
+        _put(step, overlays.with_overlay(position, name=raised.name, stop=raised.stop), reason=raised.name, by=raised)
+
+
 def close(step: Step, position: Position) -> None:
     """Record that the levels of a position have ended."""
     _record(step, position.model_copy(update={"revision": position.revision + 1}), reason="closed")
@@ -48,14 +64,15 @@ def publish(step: Step) -> None:
         step.emit(_levels_of(step, symbol))
 
 
-def _put(step: Step, position: Position, *, reason: LevelReason) -> None:
+def _put(step: Step, position: Position, *, reason: LevelReason, by: Raise | None = None) -> None:
     revised = position.model_copy(update={"revision": position.revision + 1})
     step.put_position(revised)
-    _record(step, revised, reason=reason)
+    _record(step, revised, reason=reason, by=by)
     step.keep_state()
 
 
-def _record(step: Step, position: Position, *, reason: LevelReason) -> None:
+def _record(step: Step, position: Position, *, reason: LevelReason, by: Raise | None = None) -> None:
+    """Record the levels with what they were made from: a base with its own inputs, an overlay with those of now."""
     step.record(
         StopLevelSet,
         level_id=ids.of("level", step.portfolio.account_id, position.position_id, position.revision),
@@ -65,11 +82,13 @@ def _record(step: Step, position: Position, *, reason: LevelReason) -> None:
         stop_price=position.stop_price,
         target_price=position.target_price,
         entry_price=position.avg_entry_price,
-        atr=position.atr,
-        multiplier=position.multiplier,
+        atr=position.atr if by is None else position.atr_now,
+        multiplier=position.multiplier if by is None else stop_loss.multiplier_of(step.portfolio, position),
         reward_risk_ratio=position.reward_risk_ratio,
         signal_confidence=position.confidence,
         reason=reason,
+        last_price=None if by is None else position.last_price,
+        factor=None if by is None else by.factor,
     )
 
 
@@ -102,4 +121,6 @@ def _levels_of(step: Step, symbol: str) -> StopLevels | LevelsRemoved:
         target=position.target_price if position is not None else None,
         watch=tuple(watch),
         interval_seconds=portfolio.policy.polling_interval_seconds,
+        fast_move_pct=portfolio.policy.fast_move_pct,
+        fast_move_minutes=portfolio.policy.fast_move_minutes,
     )

@@ -166,11 +166,14 @@ def atr(bars: tuple[DailyBar, ...]) -> Decimal | None:
     return value
 
 
-def fast_move(facts: SymbolFacts) -> Decimal:
-    """Return the greatest move of the last 15 minutes as a fraction of the price it started from (R7.3)."""
-    if not facts.minutes or facts.last_price is None:
+def fast_move(facts: SymbolFacts, *, within: dt.timedelta = FAST_WINDOW) -> Decimal:
+    """Return the greatest move within a span of at most 15 minutes, as a fraction of its first price (R7.3)."""
+    if facts.last_price is None or facts.last_price_at is None:
         return Decimal(0)
-    low, high = min(span.low for span in facts.minutes), max(span.high for span in facts.minutes)
+    spans = [span for span in facts.minutes if span.at > facts.last_price_at - within]
+    if not spans:
+        return Decimal(0)
+    low, high = min(span.low for span in spans), max(span.high for span in spans)
     return max(facts.last_price / low - 1, 1 - facts.last_price / high)
 
 

@@ -17,7 +17,7 @@ from trading.portfolio import Portfolio
 from trading.records import Duplicate
 from trading.step import Step
 
-MOST_TRENDS = 3_000  # ids that are kept; beyond these the oldest hour of them leaves
+MOST_TRENDS = 1_000  # ids that are kept; a trend that comes again after so many others is decided under the same id
 
 
 def on_trend(step: Step, event: TrendReceived) -> None:
@@ -60,19 +60,11 @@ def forget_trends(step: Step) -> None:
 
 
 def _remember(step: Step, trend: TrendSummary) -> None:
-    """Keep a trend's id apart from those of recommendations: an hour of trends must not outdate a recommendation."""
-    until = max(
-        step.now + dt.timedelta(hours=step.portfolio.policy.dedupe_hours),
-        micro_trading.expires_at(trend),
-    )
-    generated_at = min(trend.at, step.now)  # one from the future must not outdate all others
-    seen = dedupe.remember(
-        step.portfolio.trends_seen, key=trend.trend_id, until=until, now=step.now, newest=generated_at
-    )
-    floor = step.portfolio.trends_floor
-    while dedupe.count(seen) > MOST_TRENDS:
-        seen, floor = dedupe.lapse(seen, now=min(bucket.until for bucket in seen), floor=floor)
-    step.change(trends_seen=seen, trends_floor=floor)
+    """Keep a trend's id, apart from those of recommendations: a day of trends must not outdate a recommendation."""
+    until = step.now + dt.timedelta(hours=step.portfolio.policy.dedupe_hours)
+    seen_at = min(trend.at, step.now)  # one from the future must not outdate all others
+    seen = dedupe.remember(step.portfolio.trends_seen, key=trend.trend_id, until=until, now=step.now, newest=seen_at)
+    step.change(trends_seen=dedupe.newest(seen, most=MOST_TRENDS))
 
 
 def _from_trend(trend: TrendSummary, facts: CandidateFacts) -> Candidate:

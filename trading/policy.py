@@ -116,12 +116,16 @@ class TradingPolicy(Frozen):
     broad_decline_pct: Pct = _up(Decimal("0.02"))
     broad_decline_share: Share = _up(Decimal("0.5"))
     broad_decline_minutes: Annotated[int, Field(ge=0, le=24 * 60)] = _down(30)
+    fast_move_pct: Pct = _up(Decimal("0.05"))
+    fast_move_minutes: Annotated[int, Field(ge=1, le=15)] = _down(15)  # prices are kept for 15 minutes
     canary_symbol: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9.\-]{0,9}$")] = "SPY"
 
     polling_interval_seconds: Annotated[int, Field(ge=5, le=3600)] = 60
     stop_check_seconds: Annotated[int, Field(ge=5, le=3600)] = _up(300)
     fast_stop_check_seconds: Annotated[int, Field(ge=5, le=3600)] = _up(60)
     window_margin_minutes: Annotated[int, Field(ge=0, le=90)] = _down(15)
+    material_atr_pct: Pct = _up(Decimal("0.10"))
+    quote_after_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = _up(5)
     stale_price_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = _up(15)
     stale_feed_action: Literal["hold", "close"] = "hold"
     dedupe_hours: Annotated[int, Field(ge=1, le=24 * 7)] = 24
@@ -138,6 +142,7 @@ class TradingPolicy(Frozen):
     earnings_action: Literal["hold", "close"] = "hold"
     event_stop_factor: Pct = _up(Decimal("0.5"))
     heat_tighten_at: Pct = _up(Decimal("0.8"))
+    heat_stop_factor: Pct = _up(Decimal("0.5"))
 
     micro_trading_enabled: bool = _up(False)
     micro_max_position_pct: Pct = _up(Decimal("0.03"))

@@ -26,6 +26,7 @@ __all__ = [
     "Entry",
     "Exit",
     "LiveOrder",
+    "MacroWatch",
     "Portfolio",
     "Position",
     "Reading",
@@ -92,6 +93,15 @@ class SeenIds(Frozen):
     ids: str
 
 
+class MacroWatch(Frozen):
+    """A macro event that tightens stops from `started_at` to `ends_at`; `begun` once they were tightened for it."""
+
+    event_id: Id
+    started_at: Instant
+    ends_at: Instant
+    begun: bool
+
+
 class Confirmation(Frozen):
     """A loosening that waits for its second request."""
 
@@ -108,6 +118,7 @@ class Schedule(Frozen):
     phase_at: Instant | None
     margin_minutes: int
     metrics_at: Instant | None = None
+    stops_checked_at: Instant | None = None
 
 
 class Summary(Frozen):
@@ -177,6 +188,12 @@ class Portfolio(Frozen):
     tripped_on: dt.date | None = None
     preferences: NotificationPreferences = NotificationPreferences()
     summary: Summary | None = None
+
+    macro_events: tuple[MacroWatch, ...] = ()
+    macro_seen: tuple[SeenIds, ...] = ()
+    feed_silent_since: Instant | None = None
+    feed_back_at: Instant | None = None
+    canary_at: Instant | None = None
 
     seen: tuple[SeenIds, ...] = ()
     seen_floor: Instant | None = None

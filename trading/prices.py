@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from trading import entries, exits, levels, market
-from trading.events import BarClosed, EarningsChanged, MacroEventReceived, Mark, StressReceived
+from trading import entries, exits, levels, market, stale_prices, stop_check
+from trading.events import BarClosed, EarningsChanged, Mark, StressReceived
 from trading.portfolio import Entry, Position, Reading, Waiting
 from trading.step import Step
 
@@ -18,9 +18,10 @@ def on_mark(step: Step, event: Mark) -> None:
     position, entry = step.portfolio.position(symbol), step.portfolio.entry(symbol)
     if position is not None and event.price_at >= position.last_price_at:
         moved = position.model_copy(update={"last_price": event.last, "last_price_at": event.price_at})
-        _swap_position(step, moved)
+        step.swap_position(moved)
         levels.raise_to_breakeven(step, symbol)
-        exits.judge(step, symbol)
+        stop_check.review(step, symbol) if event.reason == "fast_move" else exits.judge(step, symbol)
+    stale_prices.on_price(step, symbol, at=event.price_at)
     entry = step.portfolio.entry(symbol)
     if entry is not None and event.price_at >= entry.price_at:
         _swap_entry(step, entry.model_copy(update={"price": event.last, "price_at": event.price_at}))
@@ -32,23 +33,25 @@ def on_mark(step: Step, event: Mark) -> None:
 
 
 def on_bar(step: Step, event: BarClosed) -> None:
-    """Take a closed session over: its close for correlation, its ATR for what is decided next."""
+    """Take a closed session over: its close for correlation, its ATR for what is decided next (decision 52)."""
 
     def newer(kept: Any) -> dict[str, Any]:
         closes = market.with_close(kept.closes, on=event.on, close=event.close)
-        return {"closes": closes, "atr": event.atr if event.atr is not None else kept.atr}
+        newest = "newest_atr" if isinstance(kept, Position) else "atr"  # a position's levels keep the ATR they have
+        return {"closes": closes} | ({newest: event.atr} if event.atr is not None else {})
 
     _update_symbol(step, event.symbol, newer)
 
 
 def on_earnings(step: Step, event: EarningsChanged) -> None:
-    """Take a changed earnings date over."""
+    """Take a changed earnings date over, and look at the position again at once (R10)."""
     fields = {
         "earnings_on": event.earnings_on,
         "earnings_session": event.session,
         "earnings_reported_at": event.reported_at,
     }
     _update_symbol(step, event.symbol, lambda _: fields)
+    stop_check.review(step, event.symbol)
 
 
 def on_stress(step: Step, event: StressReceived) -> None:
@@ -59,18 +62,6 @@ def on_stress(step: Step, event: StressReceived) -> None:
     if known is None or reading.at >= known.at:
         newest = Reading(name=reading.name, value=reading.value, at=reading.at)
         step.change(stress=(*others, newest), stress_missed=False)
-
-
-def on_macro_event(step: Step, event: MacroEventReceived) -> None:
-    """Look at every position again at once (R7.1)."""
-    for position in step.portfolio.positions:
-        exits.judge(step, position.symbol)
-
-
-def _swap_position(step: Step, position: Position) -> None:
-    step.change(
-        positions=tuple(position if known.symbol == position.symbol else known for known in step.portfolio.positions)
-    )
 
 
 def _swap_entry(step: Step, entry: Entry) -> None:
@@ -88,7 +79,7 @@ def _update_symbol(step: Step, symbol: str, fields: Callable[[Any], dict[str, An
     """Update all that the row keeps of a symbol: its position, its entry, and what waits."""
     for position in step.portfolio.positions:
         if position.symbol == symbol:
-            _swap_position(step, position.model_copy(update=fields(position)))
+            step.swap_position(position.model_copy(update=fields(position)))
     for entry in step.portfolio.entries:
         if entry.symbol == symbol:
             _swap_entry(step, entry.model_copy(update=fields(entry)))

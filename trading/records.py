@@ -63,7 +63,10 @@ class BreakerEvent(_Record):
 
 
 class StopLevelSet(_Record):
-    """A stop and target with the inputs they were computed from. Table `position_stop_levels`."""
+    """A stop and target with the inputs they were computed from. Table `position_stop_levels`.
+
+    An overlay's stop is `last_price` less `factor` x `multiplier` x `atr`; `heat` stops at that at the latest.
+    """
 
     kind: Literal["stop_level"] = "stop_level"
     level_id: Id
@@ -78,6 +81,8 @@ class StopLevelSet(_Record):
     reward_risk_ratio: Exact
     signal_confidence: Exact
     reason: LevelReason
+    last_price: Exact | None = None
+    factor: Exact | None = None
 
 
 class Lot(_Record):

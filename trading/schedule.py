@@ -11,11 +11,15 @@ from trading import (
     breakers,
     closing,
     dedupe,
+    earnings_watch,
     entries,
     exits,
+    macro,
     micro_entries,
     notifications,
     rebalancer,
+    stale_prices,
+    stop_check,
     trading_window,
     tranches,
 )
@@ -33,7 +37,11 @@ def begin(step: Step) -> None:
         return
     if portfolio.schedule is None:
         interval = dt.timedelta(seconds=portfolio.policy.polling_interval_seconds)
-        step.change(schedule=Schedule(tick_at=portfolio.now + interval, phase_at=None, margin_minutes=-1))
+        step.change(
+            schedule=Schedule(
+                tick_at=portfolio.now + interval, phase_at=None, margin_minutes=-1, stops_checked_at=portfolio.now
+            )
+        )
     _plan_phase(step, after=portfolio.now)
     if step.portfolio.schedule is not None and step.portfolio.schedule.metrics_at is None:
         closing.plan_metrics(step)
@@ -111,6 +119,7 @@ def _pursue_exits(step: Step, session: Session) -> None:
 
 def _open_window(step: Step, session: Session) -> None:
     breakers.note_silence(step)
+    earnings_watch.look_at_all(step)
     entries.release(step)
 
 
@@ -131,7 +140,7 @@ def _continue(step: Step) -> None:
 
 
 def _tick(step: Step) -> None:
-    """Run the loop: drop what has lapsed, pursue exits, release the queue, measure heat (R13.4)."""
+    """Run the loop: drop what has lapsed, pursue exits, see to stale prices and to heat, release the queue (R13.4)."""
     portfolio = step.portfolio
     if portfolio.schedule is None:
         return
@@ -146,6 +155,8 @@ def _tick(step: Step) -> None:
     micro_entries.forget_trends(step)
     for position in step.portfolio.positions:
         exits.pursue(step, position.symbol)
+    stale_prices.check(step)
+    stop_check.cool(step)
     entries.release(step)
     portfolio = step.portfolio
     step.record(
@@ -160,8 +171,10 @@ def _tick(step: Step) -> None:
 _SOURCES: tuple[Callable[[Portfolio, dt.datetime], Iterator[Due]], ...] = (
     _phases_due,
     _breakers_due,
+    macro.due,
     micro_entries.timeouts_due,
     _queue_due,
+    stop_check.due,
     _tranches_due,
     _tick_due,
     closing.metrics_due,

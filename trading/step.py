@@ -108,6 +108,11 @@ class Step:
         self.change(positions=others if position.quantity == 0 else (*others, position))
         self.touched.add(position.symbol)
 
+    def swap_position(self, position: Position) -> None:
+        """Replace a position in its place, without telling `watch`: its levels have not changed."""
+        held = tuple(position if known.symbol == position.symbol else known for known in self.portfolio.positions)
+        self.change(positions=held)
+
     def put_entry(self, entry: Entry) -> None:
         """Replace or add the entry being built in a symbol."""
         others = tuple(known for known in self.portfolio.entries if known.symbol != entry.symbol)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from trading.effects import Purpose
 from trading.money import CENT, ONE, ZERO, cents_down, cents_up
 from trading.policy import TradingPolicy
-from trading.portfolio import Position
+from trading.portfolio import Portfolio, Position
 
 HALF = Decimal("0.5")
 
@@ -31,6 +31,29 @@ def initial_levels(entry: Decimal, *, atr: Decimal, multiplier: Decimal, reward_
     stop = max(CENT, min(cents_up(entry - distance), highest_stop))
     target = max(cents_down(entry + distance * reward_risk_ratio), cents_down(entry) + CENT)
     return Levels(min(stop, highest_stop) if highest_stop > ZERO else entry / 2, target)
+
+
+def multiplier_of(portfolio: Portfolio, position: Position) -> Decimal:
+    """Return how many ATRs a stop lies away now: the tier's, for a micro trade the policy's own (R20.5)."""
+    if position.is_micro:
+        return portfolio.policy.micro_stop_loss_atr_multiplier
+    return portfolio.tier.stop_loss_atr_multiplier
+
+
+def re_evaluated(portfolio: Portfolio, position: Position) -> Position | None:
+    """Return a position with its base stop made from what holds now, None while that is materially the same (R4.3).
+
+    Material is an ATR that moved by more than `material_atr_pct`, another multiplier, or another confidence. The base
+    is the higher of the one it has and entry - multiplier x ATR; the target stays (decision 52).
+    """
+    multiplier, atr = multiplier_of(portfolio, position), position.atr_now
+    has_moved = abs(atr - position.atr) > portfolio.policy.material_atr_pct * position.atr
+    if not has_moved and multiplier == position.multiplier and position.levels_confidence is None:
+        return None
+    entry, ratio = position.avg_entry_price, position.reward_risk_ratio
+    stop = initial_levels(entry, atr=atr, multiplier=multiplier, reward_risk_ratio=ratio).stop
+    fresh = {"atr": atr, "multiplier": multiplier, "levels_confidence": None}
+    return position.model_copy(update=fresh | {"base_stop": max(stop, position.base_stop)})
 
 
 def breakeven_above(position: Position) -> Decimal:

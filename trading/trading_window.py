@@ -105,6 +105,20 @@ def sessions_from(day: dt.date, *, until: dt.date) -> int:
     return bisect.bisect_right(dates, until) - bisect.bisect_right(dates, day)
 
 
+def last_beat(until: dt.datetime, *, every: dt.timedelta) -> dt.datetime | None:
+    """Return the last beat at or before an instant of a timer that starts anew with each session.
+
+    The first beat is a whole interval after the open, the last one before the close.
+    """
+    session = session_at(until) or previous_session(until)
+    while session is not None:
+        beats = (min(until, session.close_at - dt.timedelta(microseconds=1)) - session.open_at) // every
+        if beats > 0:
+            return session.open_at + beats * every
+        session = previous_session(session.open_at)
+    return None
+
+
 def session_time(since: dt.datetime, *, until: dt.datetime) -> dt.timedelta:
     """Return how much regular session time lies between two instants; zero when `until` is not after `since`."""
     days, closes, _ = _sessions()

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +23,7 @@ def told(marks: list[Mark]) -> list[tuple[str, str]]:
 
 
 def look(on: Board, *prices: str, begin: float = 0, moved: Decimal = STILL, wall: float | None = None) -> list[Mark]:
-    return on.look(ticks(*prices, begin=begin), moved=lambda: moved, wall=None if wall is None else at(wall))
+    return on.look(ticks(*prices, begin=begin), moved=lambda span: moved, wall=None if wall is None else at(wall))
 
 
 def test_the_first_price_after_a_start_is_told_and_then_one_an_interval() -> None:
@@ -113,19 +114,34 @@ def test_a_new_watch_level_tells_the_newest_price_when_the_account_cannot_know_i
     assert told(look(on, "109", begin=1)) == [("breakeven", "109")]
 
 
+@pytest.mark.covers("R7.3")
 def test_a_fast_move_is_told_once_until_it_is_over() -> None:
     on = board(levels())
     look(on, "100")
-    assert told(look(on, "105", begin=1, moved=Decimal("0.05"))) == [("fast_move", "105")]
-    assert told(look(on, "106", begin=2, moved=Decimal("0.06"))) == []
-    look(on, "104", begin=3, moved=Decimal("0.04"))
-    assert told(look(on, "105", begin=4, moved=Decimal("0.05"))) == [("fast_move", "105")]
+    assert told(look(on, "105", begin=1, moved=Decimal("0.05"))) == []  # five percent are not more than five percent
+    assert told(look(on, "106", begin=2, moved=Decimal("0.06"))) == [("fast_move", "106")]
+    assert told(look(on, "107", begin=3, moved=Decimal("0.07"))) == []
+    look(on, "105", begin=4, moved=Decimal("0.05"))
+    assert told(look(on, "106", begin=5, moved=Decimal("0.06"))) == [("fast_move", "106")]
+
+
+@pytest.mark.covers("R7.3")
+def test_each_account_has_its_own_fast_move() -> None:
+    calm = levels(account="calm").model_copy(update={"fast_move_pct": Decimal("0.08")})
+    short = levels(account="short").model_copy(update={"fast_move_minutes": 5})
+    on = board(levels(), calm, short)
+    look(on, "100")
+    moves = {15: Decimal("0.07"), 5: Decimal("0.01")}
+    marks = on.look(ticks("107", begin=1), moved=lambda span: moves[int(span.total_seconds()) // 60], wall=None)
+    assert [mark.account_id for mark in marks if mark.reason == "fast_move"] == ["paper"]
+    marks = on.look(ticks("109", begin=2), moved=lambda span: Decimal("0.09"), wall=None)
+    assert [mark.account_id for mark in marks if mark.reason == "fast_move"] == ["calm", "short"]
 
 
 def test_a_quote_is_told_to_whoever_watches() -> None:
     on = board(levels())
     look(on, "100")
-    (mark,) = on.look(ticks("101", begin=1, is_quote=True), moved=lambda: STILL, wall=None)
+    (mark,) = on.look(ticks("101", begin=1, is_quote=True), moved=lambda span: STILL, wall=None)
     assert (mark.reason, mark.quoted, mark.last) == ("interval", True, Decimal(101))
 
 
@@ -154,7 +170,7 @@ def test_what_is_removed_or_watched_by_nobody_tells_nothing() -> None:
     on = board(levels())
     on.remove("AAPL", "paper")
     assert look(on, "80") == []
-    assert on.look(ticks("1", symbol="MSFT"), moved=lambda: STILL, wall=None) == []
+    assert on.look(ticks("1", symbol="MSFT"), moved=lambda span: STILL, wall=None) == []
 
 
 def test_what_was_revoked_is_read_from_the_table_again() -> None:

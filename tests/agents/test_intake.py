@@ -1,6 +1,7 @@
 """`intake`: what enters which inbox, with which facts and which instant."""
 
 import base64
+import datetime as dt
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,7 @@ from tables.facts import Facts
 from tests.agents.world import Sent, at, by_events, facts, record, text
 from tests.streams.examples import EXAMPLES, KEYS, partitions_of
 from trading.events import EVENT
+from trading.inputs import EarningsDate
 from trading.market import SymbolFacts
 
 ACCOUNTS = ("paper", "other")
@@ -75,6 +77,36 @@ async def test_an_account_that_nobody_configured_is_a_dead_letter(name: str) -> 
     assert sent.inbox == []
 
 
+FLAG = {
+    "kind": "flag_earnings",
+    "command_id": "c",
+    "account_id": "paper",
+    "issued_by": "me",
+    "symbol": "MSFT",
+    "earnings_on": "2026-04-29",
+    "session": "amc",
+}
+
+
+@pytest.mark.covers("R10.1")
+async def test_an_earnings_date_entered_by_hand_is_a_fact_of_its_symbol_too() -> None:
+    sent = await enter("commands", FLAG, key="paper")
+    assert [(event["kind"], event["account_id"]) for event in without_clock(sent)] == [("flag_earnings", "paper")]
+    (one,) = [one for one in sent if one.topic == "earnings-dates"]
+    assert (one.key, one.partition) == (b"MSFT", None)
+    date = TOPICS["earnings-dates"].model
+    assert date is not None
+    assert date.validate_json(one.value or b"") == EarningsDate(
+        symbol="MSFT", earnings_on=dt.date(2026, 4, 29), session="amc", source="operator"
+    )
+    assert sent.acknowledged == len(sent)
+
+
+async def test_poison_enters_no_earnings_date() -> None:
+    sent = await enter("commands", FLAG | {"symbol": "msft"}, key="paper")
+    assert {one.topic for one in sent} == {"dead-letters"}
+
+
 @pytest.mark.covers("R1.2")
 async def test_a_recommendation_takes_its_symbols_facts_along() -> None:
     known = facts()
@@ -133,7 +165,10 @@ async def test_poison_moves_no_clock() -> None:
     assert now.event_time is None
 
 
-@pytest.mark.parametrize("name", ["recommendations", "macro-events", "market-stress", "commands", "broker-events"])
+@pytest.mark.parametrize(
+    "name",
+    ["recommendations", "trend-summaries", "macro-events", "market-stress", "commands", "broker-events"],
+)
 async def test_the_inbox_reads_what_enters_it(name: str) -> None:
     for one in await enter(name, EXAMPLES[name]):
         assert EVENT.validate_json(one.value or b"").account_id in ACCOUNTS

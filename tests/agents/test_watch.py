@@ -6,6 +6,7 @@ import pytest
 
 from agents import watch
 from agents.board import Board
+from agents.canary import Canary
 from agents.clock import Now
 from tables.facts import Facts
 from tests.agents.world import Sent, at, by_events, facts, levels, record, text
@@ -22,12 +23,13 @@ class Market:
         self.facts = Facts(self.rows)
         self.levels: dict[str, tuple[StopLevels, ...]] = {"AAPL": watched}
         self.board = Board(self.levels)
+        self.canary = Canary("SPY")
         self.own: dict[str, Any] = {"partitions": 4, "now": self.now, "facts": self.facts, "send": self.sent}
 
     async def tick(self, price: str, seconds: float, symbol: str = "AAPL") -> None:
         value = {"symbol": symbol, "price": price, "at": text(seconds)}
         found = record("price-ticks", value, symbol)
-        await watch.on_ticks(found, accounts=("paper", "other"), board=self.board, **self.own)
+        await watch.on_ticks(found, accounts=("paper", "other"), board=self.board, canary=self.canary, **self.own)
 
     async def bar(self, seconds: float, **changes: Any) -> None:
         value = {"symbol": "AAPL", "interval": "1d", "open": "1", "high": "3", "low": "1", "close": "2", "volume": "1"}
@@ -78,15 +80,28 @@ async def test_ticks_are_in_memory_until_they_are_flushed() -> None:
 
 
 @pytest.mark.covers("R7.3")
-async def test_five_percent_in_fifteen_minutes_is_a_fast_move() -> None:
+async def test_more_than_five_percent_in_fifteen_minutes_is_a_fast_move() -> None:
     market = Market(None, levels())
     await market.tick("100", 0)
-    await market.tick("105", 899)
+    await market.tick("105.01", 899)
     assert [event["reason"] for event in market.sent.inbox if event["kind"] == "mark"] == [
         "interval",
         "interval",
         "fast_move",
     ]
+
+
+@pytest.mark.covers("R6.3")
+async def test_an_hour_of_the_canarys_ticks_is_a_reading_of_market_stress() -> None:
+    market = Market()
+    for number in range(14):
+        await market.tick(str(100 + number % 2), 300 * number, "SPY")
+        await market.tick("50", 300 * number)
+    assert [(one.key, one.partition) for one in market.sent if one.topic == "market-stress"] == [(b"market", None)] * 2
+    first, second = market.sent.values("market-stress")
+    assert (first["name"], first["at"], second["at"]) == ("realised_volatility", text(3600), text(3900))
+    assert first["value"] == second["value"]  # the same twelve returns, up and down in turn
+    assert first["value"].startswith("145.")  # as `test_market_stress` has it by hand
 
 
 async def test_with_the_events_clock_a_passed_minute_is_told_to_every_account_once() -> None:

@@ -191,6 +191,58 @@ def ledger_entry(number: int, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def metrics(number: int, **changes: Any) -> dict[str, Any]:
+    """Return a row of `performance_metrics`."""
+    return {
+        "record_id": f"metrics-{number}",
+        "account_id": "paper",
+        "at": later(number),
+        "cause": number,
+        "metrics": json.dumps({"total_value": "500.10", "sharpe_ratio": None, "win_count": number}),
+    } | changes
+
+
+def snapshot(number: int, **changes: Any) -> dict[str, Any]:
+    """Return a row of `portfolio_snapshots`, a day each."""
+    return {
+        "account_id": "paper",
+        "session_on": NOON.date() + dt.timedelta(days=number),
+        "at": later(number),
+        "cause": number,
+        "portfolio_value": Decimal("500.10"),
+        "active_pool": Decimal("480.10"),
+        "reserve_pool": Decimal("20.00"),
+        "daily_return": None,
+        "cumulative_return": Decimal("0.000200000"),
+        "positions": json.dumps([{"symbol": "AAPL", "unrealized_pnl": "0.10"}]),
+        "metrics": json.dumps({"win_rate": "0.5"}),
+    } | changes
+
+
+def notification(number: int, **changes: Any) -> dict[str, Any]:
+    """Return a row of `notifications`."""
+    return {
+        "notification_id": f"notification-{number}",
+        "account_id": "paper",
+        "at": later(number),
+        "event_type": "tier_changed",
+        "severity": "info",
+        "subject": "Risk tier",
+        "body": "moderate to conservative",
+    } | changes
+
+
+def earnings_date(number: int, **changes: Any) -> dict[str, Any]:
+    """Return a row of `earnings_calendar`, a day each."""
+    return {
+        "symbol": f"S{number}",
+        "at": later(number),
+        "earnings_on": NOON.date() + dt.timedelta(days=number),
+        "session": "amc",
+        "source": "operator",
+    } | changes
+
+
 async def insert(database: str, table: str, *rows: dict[str, Any]) -> None:
     """Write rows into a table."""
     connection = await asyncpg.connect(database)

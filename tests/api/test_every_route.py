@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from api.app import create_app
 from api.parts import Parts
+from api.states import EVENT_TYPES
 from api.tokens import RateLimit
 from streams.codec import encode
 from tests.api.conftest import TOKENS, as_role, settings_for
@@ -37,9 +38,28 @@ WANTED = {
         "/api/trading/portfolio",
         "/api/trading/risk-tier",
         "/api/trading/circuit-breakers",
+        "/api/trading/metrics",
+        "/api/trading/snapshots",
+        "/api/trading/micro",
+        "/api/trading/notifications",
+        "/api/trading/notifications/config",
+        "/api/trading/earnings",
+        "/api/trading/alerts",
+        "/api/trading/streams",
     },
-    "PUT": {"/api/trading/config", "/api/trading/risk-tier"},
-    "POST": {"/api/trading/pause", "/api/trading/resume", "/api/trading/kill"},
+    "PUT": {
+        "/api/trading/config",
+        "/api/trading/risk-tier",
+        "/api/trading/notifications/config",
+        "/api/trading/earnings",
+    },
+    "POST": {
+        "/api/trading/pause",
+        "/api/trading/resume",
+        "/api/trading/kill",
+        "/api/trading/reserve/adjust",
+        "/api/trading/notifications/test",
+    },
 }
 PARTS = dataclasses.replace(Parts.of(settings_for()), rate_limit=RateLimit(1e9))
 APP = create_app(PARTS)
@@ -126,6 +146,9 @@ def _body(path: str) -> dict[str, Any] | None:
         "/api/trading/config": {"version": 1},
         "/api/trading/risk-tier": {"risk_tier": "moderate"},
         "/api/trading/reserve/adjust": {"amount": "1.00", "reason": "why"},
+        "/api/trading/earnings": {"symbol": "AAPL", "earnings_on": "2026-04-30", "session": "amc"},
+        "/api/trading/notifications/config": {"version": 1},
+        "/api/trading/notifications/test": {"channel": "sms"},
     }.get(path)
 
 
@@ -141,6 +164,24 @@ NEARLY_RIGHT = {
         {}, optional={"risk_tier": st.sampled_from(["moderate", "bold"]), "release": st.booleans()}
     ),
     "/api/trading/reserve/adjust": st.fixed_dictionaries({"amount": VALUE | st.decimals().map(str), "reason": TEXT}),
+    "/api/trading/earnings": st.fixed_dictionaries(
+        {
+            "symbol": st.just("AAPL") | TEXT,
+            "earnings_on": st.dates().map(str) | VALUE,
+            "session": st.sampled_from(["bmo", "amc", "unknown", "noon"]),
+        }
+    ),
+    "/api/trading/notifications/test": st.fixed_dictionaries({"channel": st.sampled_from(["sms", "email", "fax"])}),
+    "/api/trading/notifications/config": st.fixed_dictionaries(
+        {"version": st.integers(1, 9) | LEAF},
+        optional={
+            "channels": st.dictionaries(st.sampled_from(["sms", "email", "fax"]), st.booleans()),
+            "sms_target": st.just("+15551234567") | LEAF,
+            "email_target": st.emails() | LEAF,
+            "event_types": st.lists(st.sampled_from([*EVENT_TYPES, "rain"])),
+            "sms_per_hour": st.integers(),
+        },
+    ),
     "/api/trading/config": st.builds(
         lambda version, changes: {"version": version} | changes,
         st.integers(1, 9) | LEAF,

@@ -107,6 +107,9 @@ LISTS: list[tuple[str, str, Any, str]] = [
     ("/tax-lots", "tax_lots", rows.lot, "lot_id"),
     ("/stops", "position_stop_levels", rows.stop, "level_id"),
     ("/reserve", "reserve_pool_ledger", rows.ledger_entry, "entry_id"),
+    ("/metrics", "performance_metrics", rows.metrics, "record_id"),
+    ("/notifications", "notifications", rows.notification, "notification_id"),
+    ("/earnings", "earnings_calendar", rows.earnings_date, "symbol"),
 ]
 
 
@@ -217,6 +220,63 @@ async def test_the_reserve_has_its_balance_and_its_ledger(api: httpx.AsyncClient
     second = await read(api, "/reserve", limit=2, cursor=first["next_cursor"])
     assert second["balance"] == "1.53"
     assert [entry["seq"] for entry in second["items"]] == [1]
+
+
+@pytest.mark.covers("R14.1")
+async def test_the_latest_metrics_stand_apart_on_every_page(api: httpx.AsyncClient, migrated: str) -> None:
+    assert await read(api, "/metrics") == {"items": [], "next_cursor": None, "latest": None}
+    await insert(migrated, "performance_metrics", rows.metrics(1), rows.metrics(2), rows.metrics(9, account_id="other"))
+    first = await read(api, "/metrics", limit=1)
+    second = await read(api, "/metrics", limit=1, cursor=first["next_cursor"])
+    assert first["latest"] == first["items"][0] == second["latest"]
+    assert first["latest"]["metrics"] == {"total_value": "500.10", "sharpe_ratio": None, "win_count": 2}
+    assert [item["record_id"] for item in second["items"]] == ["metrics-1"]
+
+
+@pytest.mark.covers("R14.3")
+async def test_the_ends_of_sessions_are_read_page_by_page(api: httpx.AsyncClient, migrated: str) -> None:
+    await insert(migrated, "portfolio_snapshots", *(rows.snapshot(number) for number in range(4)))
+    await insert(migrated, "portfolio_snapshots", rows.snapshot(9, account_id="other"))
+    first = await read(api, "/snapshots", limit=3)
+    second = await read(api, "/snapshots", limit=3, cursor=first["next_cursor"])
+    days = [item["session_on"] for item in first["items"] + second["items"]]
+    assert days == ["2026-03-05", "2026-03-04", "2026-03-03", "2026-03-02"]
+    assert second["next_cursor"] is None
+    newest = first["items"][0]
+    assert (newest["portfolio_value"], newest["daily_return"]) == ("500.10", None)
+    assert newest["positions"] == [{"symbol": "AAPL", "unrealized_pnl": "0.10"}]
+    wrong = base64.urlsafe_b64encode(b'["yesterday"]').decode()
+    assert (await api.get(f"{TRADING}/snapshots", params={"cursor": wrong})).status_code == 422
+
+
+@pytest.mark.covers("R10.1")
+async def test_the_earnings_calendar_is_every_accounts(api: httpx.AsyncClient, migrated: str) -> None:
+    await insert(migrated, "earnings_calendar", rows.earnings_date(1), rows.earnings_date(2, session="unknown"))
+    page = await read(api, "/earnings")
+    assert page == await read(api, "/earnings", account_id="other")
+    assert page["items"][1] == {
+        "symbol": "S1",
+        "earnings_on": "2026-03-03",
+        "session": "amc",
+        "source": "operator",
+        "reported_at": None,
+        "at": "2026-03-02T17:01:00Z",
+    }
+    assert [item["symbol"] for item in (await read(api, "/earnings", symbol="S2"))["items"]] == ["S2"]
+
+
+@pytest.mark.covers("R19.8")
+async def test_a_notification_is_shown_with_its_delivery(api: httpx.AsyncClient, migrated: str) -> None:
+    await insert(
+        migrated,
+        "notifications",
+        rows.notification(1, channel="sms", delivery_status="failed", attempts=3),
+        rows.notification(2),
+    )
+    newest, oldest = (await read(api, "/notifications"))["items"]
+    assert (newest["channel"], newest["delivery_status"], newest["attempts"]) == (None, "pending", 0)
+    assert (oldest["channel"], oldest["delivery_status"], oldest["attempts"]) == ("sms", "failed", 3)
+    assert oldest["event_type"] == "tier_changed"
 
 
 async def test_a_list_may_be_of_one_symbol(api: httpx.AsyncClient, migrated: str) -> None:

@@ -339,19 +339,60 @@ async def test_the_state_is_kept_as_the_row_says_it(into: Database) -> None:
 
 
 @pytest.mark.covers("R16.1")
-async def test_the_config_follows_the_policy_and_the_tier_and_leaves_a_hand_edit_alone(into: Database) -> None:
+async def test_the_config_follows_the_policy_and_the_tier(into: Database) -> None:
     await into.project(account_state(1))
     row = await into.row("trading_engine_config")
     assert (row["enabled"], row["risk_tier"], row["reserve_siphon_pct"]) == (True, "moderate", Decimal("0.20"))
     assert (row["daily_loss_pct"], row["gradual_entry_tranches"], row["version"]) == (Decimal("0.05"), 3, 1)
-    await into.connection.execute("UPDATE trading_engine_config SET daily_loss_pct = 0.01")
-    await into.project(account_state(2))
-    assert (await into.row("trading_engine_config"))["daily_loss_pct"] == Decimal("0.01")
     policy = TradingPolicy(version=2, daily_loss_pct=Decimal("0.03"))
     await into.project(account_state(3, policy=policy, tier="conservative"))
     row = await into.row("trading_engine_config")
     assert (row["version"], row["daily_loss_pct"], row["risk_tier"]) == (2, Decimal("0.03"), "conservative")
     assert await into.connection.fetchval("SELECT policy ->> 'version' FROM trading_engine_config") == "2"
+    await into.connection.execute("DELETE FROM trading_engine_config")
+    await into.project(account_state(4, policy=policy, tier="conservative"))
+    assert (await into.row("trading_engine_config"))["daily_loss_pct"] == Decimal("0.03")
+
+
+HAND_EDITS = ["daily_loss_pct = 0.01", "risk_tier = 'aggressive'", "policy = policy || '{\"enabled\": false}'"]
+
+
+@pytest.mark.covers("R16.1")
+@pytest.mark.parametrize("edit", HAND_EDITS)
+async def test_no_new_state_and_no_new_policy_writes_over_a_hand_edit(into: Database, edit: str) -> None:
+    """It waits for `hand_edits`, which takes it up or refuses it as stale, and then writes the row anew."""
+    await into.project(account_state(1))
+    await into.connection.execute(f"UPDATE trading_engine_config SET {edit}")  # noqa: S608 - our own words
+    edited = await into.row("trading_engine_config")
+    await into.project(account_state(2))
+    await into.project(account_state(3, policy=TradingPolicy(version=2, max_open_positions=5), tier="conservative"))
+    assert await into.row("trading_engine_config") == edited
+
+
+@pytest.mark.covers("R19.9")
+async def test_notification_preferences_have_a_row_once_an_account_has_some(into: Database) -> None:
+    await into.project(account_state(1))
+    assert await into.rows("notification_preferences") == []
+    own = {
+        "version": 2,
+        "channels": {"sms": True, "email": False},
+        "sms_target": "+15551234567",
+        "email_target": None,
+        "event_types": ["kill", "alert"],
+        "sms_per_hour": 3,
+        "emails_per_hour": 20,
+        "summary_minutes_after_close": 45,
+    }
+    for seq, preferences in ((2, own), (3, own), (4, own | {"version": 3, "sms_target": None})):
+        state = account_state(seq)
+        await into.project(state.model_copy(update={"state": state.state | {"preferences": preferences}}))
+        row = await into.row("notification_preferences")
+        assert {name: _read(row[name]) for name in preferences} == preferences
+        assert row["at"] == at(2 if seq < 4 else 4)  # written when it changes, not with every state
+
+
+def _read(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) and value[:1] in "{[" else value
 
 
 @pytest.mark.covers("R12.3")
@@ -428,6 +469,7 @@ async def test_a_notification_waits_for_its_delivery(into: Database) -> None:
         created_at=NOON,
     )
     await into.project(message, topic="notifications")
+    assert (await into.row("notifications"))["channel"] is None
     await into.connection.execute("UPDATE notifications SET delivery_status = 'sent', attempts = 1")
     await into.project(message, topic="notifications")
     assert (await into.row("notifications"))["delivery_status"] == "sent"

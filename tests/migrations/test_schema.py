@@ -202,6 +202,8 @@ LISTS = [
     ("alerts", "", "at, cause, record_id"),
     ("fills", "", "at, fill_id"),
     ("notifications", "", "at, notification_id"),
+    ("performance_metrics", "", "at, cause, record_id"),
+    ("portfolio_snapshots", "", "session_on"),
 ]
 
 

@@ -311,6 +311,21 @@ class Desk:
         body = {"kind": "market_stress", "account_id": ACCOUNT, "at": self.now.isoformat(), "reading": reading}
         return self.send(EVENT.validate_json(json.dumps(body)))
 
+    def macro(
+        self,
+        event_id: str = "macro",
+        *,
+        severity: str = "high",
+        started_at: dt.datetime | None = None,
+        seconds: int = 3600,
+        **fields: Any,
+    ) -> list[Effect]:
+        """Send a classified macro event, by default of high severity and an hour from now on."""
+        event = {"event_id": event_id, "severity": severity, "headline": "x", "estimated_duration_seconds": seconds}
+        event |= {"started_at": (started_at or self.now).isoformat()} | fields
+        body = {"kind": "macro_event", "account_id": ACCOUNT, "at": self.now.isoformat(), "event": event}
+        return self.send(EVENT.validate_json(json.dumps(body)))
+
     def hold(
         self,
         symbol: str = "AAPL",

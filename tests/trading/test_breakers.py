@@ -172,7 +172,7 @@ def test_without_a_reading_nothing_trips_and_one_alert_says_so() -> None:
 
 @pytest.mark.covers("R6.3")
 def test_four_stops_within_half_an_hour_pause_for_two_hours() -> None:
-    desk = holding(5, atr="0.5")
+    desk = holding(5, atr="0.5", stale_price_minutes=60)
     start = desk.now
     for place in range(4):
         desk.mark(f"S{place}", "9.00", at=start + minutes(10 * place))
@@ -183,7 +183,7 @@ def test_four_stops_within_half_an_hour_pause_for_two_hours() -> None:
 
 
 def test_the_half_hour_of_a_stop_cluster_slides() -> None:
-    desk = holding(5, atr="0.5")
+    desk = holding(5, atr="0.5", stale_price_minutes=60)
     start = desk.now
     for place, minute in enumerate((0, 10, 20, 30.1, 31)):
         desk.mark(f"S{place}", "9.00", at=start + minutes(minute))
@@ -254,13 +254,15 @@ def test_a_single_position_is_no_broad_decline() -> None:
 
 def test_a_broad_decline_clears_half_an_hour_after_it_is_over() -> None:
     desk = holding(2)
-    for symbol in ("S0", "S1"):
-        desk.mark(symbol, "9.79")
-    desk.clock(at("16:00"))
-    desk.mark("S0", "9.90", at=at("16:05"))
-    desk.clock(at("16:34"))
+    for clock in ("15:00", "15:10", "15:20"):
+        for symbol in ("S0", "S1"):
+            desk.mark(symbol, "9.79", at=at(clock))
+    for clock in ("15:25", "15:35", "15:45", "15:54"):  # one of two is not more than half
+        desk.mark("S0", "9.90", at=at(clock))
+        desk.mark("S1", "9.79", at=at(clock))
     assert circuit_breaker.is_declining(desk.row)
-    desk.clock(at("16:35"))
+    assert entry_is_refused(desk) == "broad_decline"
+    desk.clock(at("15:55"))
     assert not circuit_breaker.is_declining(desk.row)
     assert entry_is_refused(desk) is None
 
@@ -300,7 +302,7 @@ def test_reducing_is_one_state_with_many_reasons(state: str) -> None:
 @pytest.mark.covers("R6.3")
 @given(st.lists(st.sampled_from([0, 5, 10, 14, 16, 25, 31]), min_size=1, max_size=8))
 def test_a_cluster_trips_exactly_when_more_than_three_stops_lie_within_half_an_hour(gaps: list[int]) -> None:
-    desk = holding(len(gaps), atr="0.5")
+    desk = holding(len(gaps), atr="0.5", stale_price_minutes=24 * 60)
     instants = []
     now = desk.now
     for place, gap in enumerate(gaps):

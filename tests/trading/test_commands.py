@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trading.desk import ACCOUNT, Desk, at, days, minutes
+from tests.trading.desk import ACCOUNT, MONDAY, Desk, at, days, minutes
 from trading import dedupe
 from trading.commands import MOST_COMMANDS, loosened
 from trading.events import EVENT
 from trading.policy import TradingPolicy
 from trading.portfolio import row_bytes
+
+TUESDAY = MONDAY + days(1)
 
 D = Decimal
 
@@ -181,6 +183,24 @@ def test_every_bound_loosens_in_one_direction_alone(name: str, twice: bool) -> N
     assert loosened(before, before) == ()
 
 
+@pytest.mark.covers("R16.1")
+def test_a_hand_edit_that_is_refused_is_told_and_one_that_waits_for_its_token_is_not() -> None:
+    """Nobody reads the answer to what was typed into a table (decision 59)."""
+    desk = Desk()
+    for version, changes in ((1, {"daily_loss_pct": "7"}), (1, {"no_such_field": 1}), (9, {"daily_loss_pct": "0.01"})):
+        fields = {"version": version, "changes": changes}
+        result = desk.command("update_config", issued_by="sql", **fields)
+        assert desk.command("update_config", issued_by="api:operator", **fields).error == result.error
+        alert = desk.records("alert")[-1]
+        assert (alert.severity, alert.body) == ("warning", result.error)
+    told = desk.records("alert")
+    assert len(told) == 3
+    asked = desk.command("update_config", issued_by="sql", version=1, changes={"daily_loss_pct": "0.9"})
+    assert asked.confirmation_token is not None
+    assert desk.command("update_config", issued_by="sql", version=1, changes={"daily_loss_pct": "0.01"}).accepted
+    assert desk.records("alert") == told
+
+
 @pytest.mark.covers("R5.5")
 @pytest.mark.covers("R5.6")
 def test_a_tier_set_by_hand_is_recorded_told_and_held() -> None:
@@ -242,6 +262,35 @@ def test_what_this_build_does_not_do_is_refused_and_not_ignored(command: dict[st
     result = desk.command(**command)
     assert result.accepted is False
     assert result.error.startswith("not_supported")
+
+
+@pytest.mark.covers("R10.1")
+def test_earnings_entered_by_hand_count_at_once_for_what_is_held_bought_and_waiting() -> None:
+    desk = Desk(now=at("20:30"))
+    desk.hold("KO", sector="staples", quantity=4)
+    desk.clock(at("22:00"))
+    desk.recommend("CVX", sector="energy")
+    for symbol in ("KO", "CVX", "XOM"):
+        result = desk.command("flag_earnings", symbol=symbol, earnings_on="2026-03-03", session="bmo")
+        assert (result.accepted, result.error) == (True, None)
+    position, waiting = desk.row.position("KO"), desk.row.queue[0]
+    assert position is not None
+    for kept in (position, waiting):
+        assert (kept.earnings_on, kept.earnings_session, kept.earnings_reported_at) == (TUESDAY, "bmo", None)
+    desk.mark("CVX", "10", at=at("14:45", on=TUESDAY))
+    assert desk.decisions[-1].earnings_proximity_flag == "post_earnings"  # out at that open
+
+
+@pytest.mark.covers("R10.1")
+def test_earnings_entered_by_hand_break_off_an_entry_that_is_being_built() -> None:
+    desk = Desk()
+    desk.recommend()
+    desk.fill(desk.orders()[0])
+    desk.command("flag_earnings", symbol="AAPL", earnings_on="2026-03-03", session="amc")
+    desk.mark("AAPL", "10", at=at("15:14"))
+    desk.clock(at("15:15"))
+    assert len(desk.orders("buy")) == 1
+    assert "earnings_blackout" in desk.records("alert")[-1].body
 
 
 def test_a_pending_confirmation_keeps_the_row_small() -> None:

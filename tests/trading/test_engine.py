@@ -14,6 +14,7 @@ from trading.commands import MOST_COMMANDS
 from trading.effects import Order
 from trading.engine import react
 from trading.events import EVENT, AccountOpened, Clock, OwnEvent
+from trading.micro_entries import MOST_TRENDS
 from trading.policy import TradingPolicy
 from trading.portfolio import Portfolio, SeenIds, row_bytes, row_hash
 
@@ -274,7 +275,11 @@ def test_the_row_stays_under_half_a_mebibyte_with_a_full_memory() -> None:
     desk.portfolio = desk.row.model_copy(update={"lots": (*desk.row.lots, *lots)})
     desk.fill(desk.orders("buy", "S1")[0], "100.0001", cumulative=2)
     desk.portfolio = desk.row.model_copy(
-        update={"seen": _ids(dedupe.MOST_KEPT - 60, hours=140), "commands": _ids(MOST_COMMANDS, hours=140)}
+        update={
+            "seen": _ids(dedupe.MOST_KEPT - 60, hours=140),
+            "commands": _ids(MOST_COMMANDS, hours=140),
+            "trends_seen": _ids(MOST_TRENDS, hours=25),
+        }
     )
     desk.now = at("22:00")
     for place in range(60):
@@ -283,6 +288,6 @@ def test_the_row_stays_under_half_a_mebibyte_with_a_full_memory() -> None:
     row = desk.row
     assert (len(row.positions), len(row.queue), len(row.done), dedupe.count(row.seen)) == (10, 24, 40, 21_000)
     assert len(row.sales) == loss_sales.MOST_SALES
-    assert dedupe.count(row.commands) == 1_000
+    assert (dedupe.count(row.commands), dedupe.count(row.trends_seen)) == (1_000, MOST_TRENDS)
     assert len(row.lots) > tax_lots.KEPT_CLOSED
     assert len(row_bytes(row)) < 512 * 1024

@@ -87,7 +87,7 @@ def test_the_first_price_of_the_session_decides_the_purpose() -> None:
 
 
 def test_a_symbol_that_stays_silent_is_left_after_fifteen_minutes_of_the_session() -> None:
-    desk = held()
+    desk = held(gradual_entry_tranches=1)
     desk.hold("KO", sector="staples")
     desk.mark("AAPL", "8.90", at=at("21:30"))
     for clock in ("14:31", "14:45"):
@@ -214,7 +214,7 @@ def test_a_sell_recommendation_outside_the_window_waits_for_it() -> None:
 
 
 def test_a_sell_recommendation_takes_over_an_exit_that_no_price_has_confirmed() -> None:
-    desk = held()
+    desk = held(gradual_entry_tranches=1)
     desk.hold("KO", sector="staples")
     desk.mark("AAPL", "8.90", at=at("21:30"))
     desk.recommend(action="sell", at=at("14:45", on=TUESDAY), price_at=at("21:30"))
@@ -257,16 +257,6 @@ def test_the_position_breaker_leaves_the_accounts_breaker_inactive() -> None:
     desk.recommend("KO", sector="staples")
     assert desk.decisions[-1].circuit_breaker_status == "inactive"
     assert desk.reason is None
-
-
-def test_a_macro_event_of_any_severity_moves_nothing_while_prices_stay() -> None:
-    from trading.events import EVENT  # noqa: PLC0415 - this test alone
-
-    desk = held()
-    body = '{"kind":"macro_event","account_id":"paper","event":{"event_id":"m","severity":"critical","headline":"x",'
-    body += '"started_at":"2026-03-02T15:31:00Z","estimated_duration_seconds":60}}'
-    assert desk.send(EVENT.validate_json(body)) == []
-    assert desk.row.positions
 
 
 def test_kill_cancels_entries_sells_everything_and_halts() -> None:

@@ -383,6 +383,25 @@ def test_after_a_report_sizes_stay_halved_for_a_session_and_until_a_new_signal(
     assert (decision.sizing.earnings < decision.sizing.sector) == (flag == "post_earnings")
 
 
+@pytest.mark.covers("R10.4")
+@pytest.mark.parametrize(
+    ("sessions", "now", "flag"),
+    [
+        (0, at("14:45") + days(1), "none"),  # reported after Monday's close: out at Tuesday's open
+        (1, at("20:44") + days(1), "post_earnings"),
+        (1, at("14:45") + days(2), "none"),
+        (3, at("20:44") + days(3), "post_earnings"),
+        (3, at("14:45") + days(4), "none"),
+    ],
+)
+def test_the_cooldown_after_a_report_is_as_many_sessions_as_configured(
+    sessions: int, now: dt.datetime, flag: str
+) -> None:
+    desk = Desk(now=now, post_earnings_days=sessions)
+    desk.recommend(facts={"earnings_on": MONDAY, "earnings_session": "amc"})
+    assert desk.decisions[-1].earnings_proximity_flag == flag
+
+
 def test_a_report_before_the_open_is_out_at_that_days_open() -> None:
     desk = Desk(now=at("14:50") + days(1))
     desk.recommend(facts={"earnings_on": MONDAY, "earnings_session": "bmo"})

@@ -8,6 +8,7 @@ import pytest
 import talib
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tests.strategies import prices
 from tests.trading.desk import at, days, minutes
@@ -15,6 +16,7 @@ from tests.trading.prices import ibm_bars
 from trading import market
 from trading.inputs import Company, EarningsDate, PriceBar, Tick
 from trading.market import SymbolFacts
+from trading.policy import TradingPolicy
 
 EMPTY = SymbolFacts(symbol="IBM")
 
@@ -99,6 +101,16 @@ def test_a_fast_move_is_counted_from_the_lowest_and_the_highest_of_fifteen_minut
     facts = market.with_ticks(facts, (tick("104.5", "15:21"),))
     assert market.fast_move(facts) == 0  # the 95 is older than 15 minutes
     assert market.fast_move(EMPTY) == 0
+
+
+@pytest.mark.covers("R7.3")
+def test_a_fast_move_may_be_counted_over_fewer_minutes() -> None:
+    facts = market.with_ticks(EMPTY, (tick("100", "15:00"), tick("104", "15:05"), tick("106.08", "15:09:59")))
+    assert market.fast_move(facts) == Decimal("0.0608")
+    assert market.fast_move(facts, within=dt.timedelta(minutes=5)) == Decimal("0.02")  # 106.08 / 104 - 1
+    assert TradingPolicy.model_fields["fast_move_minutes"].default * 60 == market.FAST_WINDOW.total_seconds()
+    with pytest.raises(ValidationError):
+        TradingPolicy(fast_move_minutes=16)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3000), prices()), min_size=1, max_size=30), st.integers(1, 30))

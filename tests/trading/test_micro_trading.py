@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import cents, prices
 from tests.trading.desk import MONDAY, Desk, at, days, minutes
+from trading import dedupe
 from trading.effects import Decision, Order
 from trading.micro_entries import MOST_TRENDS
 
@@ -150,20 +151,12 @@ def test_trends_that_have_lapsed_outdate_no_recommendation() -> None:
     assert len(desk.decisions) == 2
 
 
-def test_a_flood_of_trends_keeps_the_row_small_and_repeats_duplicates() -> None:
+def test_a_flood_of_trends_keeps_the_row_small() -> None:
     desk = micro()
-    for place in range(MOST_TRENDS + 1):
-        instant = at("15:00") if place < MOST_TRENDS else at("16:30")
-        if place in (0, MOST_TRENDS):
-            desk.clock(instant)
-        if place in (0, 1, MOST_TRENDS):
-            desk.trend(trend_id=f"t-{place}", confidence="0.1")
-        if place == 1:
-            bucket = desk.row.trends_seen[0]
-            many = bucket.model_copy(update={"ids": bucket.ids + "0" * 10 * (MOST_TRENDS - 2)})
-            desk.portfolio = desk.row.model_copy(update={"trends_seen": (many,)})
-    assert sum(len(bucket.ids) for bucket in desk.row.trends_seen) == 10  # the hour of the flood has left
-    desk.trend(trend_id="t-1", generated_at=at("15:00"))
+    for place in range(MOST_TRENDS + 50):
+        desk.trend(trend_id=f"t-{place}", confidence="0.1")
+    assert dedupe.count(desk.row.trends_seen) == MOST_TRENDS
+    desk.trend(trend_id="t-50", confidence="0.1")
     assert len(desk.records("duplicate")) == 1
 
 

@@ -215,5 +215,6 @@ def test_a_closed_bar_moves_atr_but_no_level() -> None:
     position = desk.hold(atr="0.5")
     desk.bar("AAPL", "10.2", on=at("15:00").date() + days(1), atr="0.9")
     after = desk.row.positions[0]
-    assert (after.atr, after.closes[-1][1]) == (D("0.9"), D("10.2"))
+    assert (after.atr_now, after.closes[-1][1]) == (D("0.9"), D("10.2"))
+    assert after.atr == D("0.5")  # the one that the levels are made from
     assert (after.base_stop, after.target_price) == (position.base_stop, position.target_price)

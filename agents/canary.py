@@ -1,0 +1,73 @@
+"""The canary: one symbol whose prices say how nervous the market is (R6.3, decision 19).
+
+At each five-minute boundary that its ticks pass inside the regular session there is one reading, once 13 boundaries in
+a row have a price. A boundary's price is that of the first tick on it, else of the last one in the five minutes before;
+the session's open takes its first tick in the five minutes after. An interval without a tick begins the row anew, and
+so does every session: no return spans a night. Nothing is remembered over a restart, an hour of new ticks is enough.
+"""
+
+import datetime as dt
+from decimal import Decimal
+
+from agents.ticks import Ticks
+from trading import trading_window
+from trading.inputs import MarketStress
+from trading.market_stress import INTERVAL_MINUTES, PRICES, realised_volatility
+
+INTERVAL = dt.timedelta(minutes=INTERVAL_MINUTES)
+
+
+class Canary:
+    """Follow the prices of one symbol; those of others say nothing."""
+
+    def __init__(self, symbol: str) -> None:
+        self._symbol = symbol
+        self.forget()
+
+    def look(self, ticks: Ticks) -> list[MarketStress]:
+        """Return the readings of the boundaries that fresh ticks have passed, in time order."""
+        if ticks.symbol != self._symbol:
+            return []
+        each = zip(ticks.instants, ticks.prices, strict=True)
+        return [reading for at, price in each for reading in self._see(at, price)]
+
+    def forget(self) -> None:
+        """Forget the prices: the partition has been revoked."""
+        self._session: trading_window.Session | None = None
+        self._boundary: dt.datetime | None = None
+        self._last: Decimal | None = None
+        self._prices: list[Decimal] = []
+
+    def _see(self, at: dt.datetime, price: Decimal) -> list[MarketStress]:
+        session = self._session
+        if session is None or not session.open_at <= at < session.close_at:
+            session = trading_window.session_at(at)
+            if session is None:
+                return []
+            self._begin(session, at, price)
+        readings: list[MarketStress] = []
+        if self._boundary is not None and at >= self._boundary:
+            readings = self._pass(self._boundary, price if at == self._boundary else self._last)
+            if at >= self._boundary:  # the intervals between have no tick
+                self._prices = [price] if at == _boundary_before(session, at) else []
+                self._boundary = _boundary_before(session, at) + INTERVAL
+        self._last = price
+        return readings
+
+    def _begin(self, session: trading_window.Session, at: dt.datetime, price: Decimal) -> None:
+        before = _boundary_before(session, at)
+        self._session, self._boundary = session, before + INTERVAL
+        self._prices = [price] if before in (at, session.open_at) else []
+
+    def _pass(self, boundary: dt.datetime, price: Decimal | None) -> list[MarketStress]:
+        self._boundary = boundary + INTERVAL
+        if price is not None:
+            self._prices = [*self._prices, price][-PRICES:]
+        if len(self._prices) < PRICES:
+            return []
+        return [MarketStress(name="realised_volatility", value=realised_volatility(self._prices), at=boundary)]
+
+
+def _boundary_before(session: trading_window.Session, at: dt.datetime) -> dt.datetime:
+    """Return the last boundary at or before an instant of a session."""
+    return session.open_at + (at - session.open_at) // INTERVAL * INTERVAL
