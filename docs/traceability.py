@@ -83,10 +83,8 @@ def exists(path: str) -> bool:
     for place in range(len(parts), 0, -1):
         try:
             found: Any = importlib.import_module(".".join(parts[:place]))
-        except ModuleNotFoundError as missing:
-            if missing.name is not None and path.startswith(missing.name):
-                continue
-            raise
+        except ImportError:
+            continue
         for name in parts[place:]:
             if not hasattr(found, name):
                 return False
