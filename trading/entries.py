@@ -14,7 +14,7 @@ from trading.portfolio import Waiting
 from trading.records import Duplicate, Queued
 from trading.step import Step
 
-MOST_WAITING = 24  # with their 90 closes each, so that the row stays small
+MOST_WAITING = 20  # with their 90 closes each, so that the row stays small
 KEPT_THESIS = 200
 NEVER_BETTER: tuple[GateName, ...] = (
     "not_actionable",

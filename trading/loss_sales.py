@@ -14,7 +14,7 @@ from trading.records import Trade, WashSale
 from trading.step import Step
 from trading.tax_lots import Closed
 
-MOST_SALES = 40  # losses that are remembered at once, so that the row stays small
+MOST_SALES = 30  # losses that are remembered at once, so that the row stays small
 _NEW_EACH_TIME = ("kind", "record_id", "account_id", "at", "cause")
 
 

@@ -17,7 +17,7 @@ from trading.portfolio import Portfolio
 from trading.records import Duplicate
 from trading.step import Step
 
-MOST_TRENDS = 1_000  # ids that are kept; a trend that comes again after so many others is decided under the same id
+MOST_TRENDS = 600  # ids that are kept; a trend that comes again after so many others is decided under the same id
 
 
 def on_trend(step: Step, event: TrendReceived) -> None:

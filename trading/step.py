@@ -15,7 +15,7 @@ from trading.portfolio import Entry, LiveOrder, Portfolio, Position, TaxLot, has
 from trading.records import AccountState, Alert, Lot, OrderStatus, Record
 
 Severity = Literal["info", "warning", "critical"]
-KEPT_DONE = 40
+KEPT_DONE = 30
 RecordT = TypeVar("RecordT", bound=Record)
 
 

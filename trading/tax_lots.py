@@ -8,7 +8,7 @@ from trading.money import ZERO, settled
 from trading.portfolio import TaxLot
 
 KEPT_FOR = dt.timedelta(days=61)  # the wash-sale window, 30 days either side of a sale
-KEPT_CLOSED = 120  # at most; PostgreSQL keeps them all
+KEPT_CLOSED = 100  # at most; PostgreSQL keeps them all
 
 
 class Closed(NamedTuple):

@@ -288,7 +288,7 @@ def test_the_row_stays_under_half_a_mebibyte_with_a_full_memory() -> None:
         thesis = "\N{SLIGHTLY SMILING FACE}" * 5_000
         desk.recommend(f"Q{place}", recommendation_id=f"{place:0256}", price="100", closes=closes, thesis=thesis)
     row = desk.row
-    assert (len(row.positions), len(row.queue), len(row.done), dedupe.count(row.seen)) == (10, 24, 40, 21_000)
+    assert (len(row.positions), len(row.queue), len(row.done), dedupe.count(row.seen)) == (10, 20, 30, 21_000)
     assert len(row.sales) == loss_sales.MOST_SALES
     assert (dedupe.count(row.commands), dedupe.count(row.trends_seen)) == (1_000, MOST_TRENDS)
     assert (len(row.macro_events), len(row.macro_seen)) == (macro.MOST_EVENTS, macro.MOST_SEEN)

@@ -255,10 +255,10 @@ def test_every_gate_is_asked_again_when_the_window_opens() -> None:
 
 def test_when_too_many_wait_the_weakest_leaves() -> None:
     desk = Desk(now=EVENING)
-    for place in range(25):
+    for place in range(21):
         desk.recommend(f"S{place}", confidence="0.6" if place == 20 else "0.8")
     assert [(each.symbol, each.skip_reason) for each in desk.decisions] == [("S20", "outside_trading_window")]
-    assert len(desk.row.queue) == 24
+    assert len(desk.row.queue) == 20
 
 
 def test_a_queued_symbol_is_kept_fresh_and_dropped_when_it_is_decided() -> None:
