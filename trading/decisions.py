@@ -5,8 +5,9 @@ from decimal import Decimal
 from typing import Any
 
 from trading import circuit_breaker, earnings, ids
+from trading.candidates import Candidate
 from trading.effects import Check, Decision, Purpose, SourceType
-from trading.gates import NOT_ASKED, Candidate, Evaluation
+from trading.gates import NOT_ASKED, Evaluation
 from trading.inputs import Recommendation, TrendSummary
 from trading.money import ZERO
 from trading.portfolio import Portfolio, Position

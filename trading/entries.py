@@ -4,10 +4,11 @@ import datetime as dt
 from decimal import Decimal
 
 from trading import dedupe, exits, stop_check, swaps, trading_window, tranches
+from trading.candidates import LIFETIME, Candidate
 from trading.decisions import signal_decision
 from trading.effects import GateName
 from trading.events import RecommendationReceived
-from trading.gates import LIFETIME, Candidate, evaluate
+from trading.gates import evaluate
 from trading.inputs import Recommendation, TrendSummary
 from trading.market import CandidateFacts
 from trading.portfolio import Waiting

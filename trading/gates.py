@@ -9,51 +9,13 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from trading import circuit_breaker, dedupe, earnings, micro_trading, position_sizer, stop_loss, trading_window
-from trading.effects import Check, EarningsFlag, Gate, GateName, SourceType
-from trading.inputs import Action, EarningsSession
-from trading.market import Closes
+from trading import circuit_breaker, dedupe, micro_trading, position_sizer, trading_window
+from trading.candidates import Candidate, View, eligible_modes
+from trading.effects import Check, EarningsFlag, Gate, GateName
 from trading.money import ONE, ZERO
 from trading.portfolio import Portfolio
 from trading.position_sizer import Sized
 from trading.stop_loss import Levels
-
-LIFETIME = dt.timedelta(hours=24)  # of a recommendation that names no expiry
-
-
-class Candidate(NamedTuple):
-    """A signal with the facts of its symbol: what the gates look at."""
-
-    source_type: SourceType
-    source_id: str
-    symbol: str
-    action: Action
-    mode: str
-    confidence: Decimal
-    generated_at: dt.datetime
-    expires_at: dt.datetime
-    known: bool
-    sector: str | None
-    price: Decimal | None
-    price_at: dt.datetime | None
-    atr: Decimal | None
-    closes: Closes
-    earnings_on: dt.date | None
-    earnings_session: EarningsSession | None
-    earnings_reported_at: dt.datetime | None
-    superseded_by: str | None = None
-    window_missed: str | None = None
-    remaining: Decimal | None = None  # of an entry that is judged again before a later tranche
-
-    @property
-    def building(self) -> bool:
-        """Tell whether this is a later tranche: already_held, expired and superseded do not apply."""
-        return self.remaining is not None
-
-    @property
-    def is_micro(self) -> bool:
-        """Tell whether a trend asks for it: a micro trade (R20)."""
-        return self.source_type == "trend"
 
 
 class Evaluation(NamedTuple):
@@ -76,69 +38,9 @@ Result = tuple[bool | None, object, object, str | None]
 _NONE: Result = (None, None, None, None)
 
 
-class _View:
-    """What several gates share, computed once."""
-
-    def __init__(self, portfolio: Portfolio, candidate: Candidate) -> None:
-        self.portfolio = portfolio
-        self.candidate = candidate
-        self.policy = portfolio.policy
-        self.tier = portfolio.tier
-        self.now = portfolio.now
-        self.is_buy = candidate.action == "buy"
-        self.position = portfolio.position(candidate.symbol)
-        self.flag = earnings.flag(
-            self.now,
-            earnings_on=candidate.earnings_on,
-            session=candidate.earnings_session,
-            reported_at=candidate.earnings_reported_at,
-            generated_at=candidate.generated_at,
-            policy=self.policy,
-        )
-        self.stale_for = self._staleness()
-        self.sized = self._sized()
-        self.levels = self._levels()
-
-    def _staleness(self) -> dt.timedelta | None:
-        at = self.candidate.price_at
-        return None if at is None else trading_window.session_time(at, until=self.now)
-
-    def _has_price(self) -> bool:
-        limit = dt.timedelta(minutes=self.policy.stale_price_minutes)
-        return self.candidate.price is not None and self.stale_for is not None and self.stale_for <= limit
-
-    def _sized(self) -> Sized | None:
-        candidate = self.candidate
-        if not self.is_buy or not self._has_price() or candidate.price is None or candidate.sector is None:
-            return None
-        if candidate.confidence < self.tier.min_confidence or self.portfolio.snapshot_at is None:
-            return None
-        return position_sizer.size_position(
-            self.portfolio,
-            confidence=candidate.confidence,
-            price=candidate.price,
-            sector=candidate.sector,
-            closes=candidate.closes,
-            earnings_flag=self.flag,
-            is_micro=candidate.is_micro,
-        )
-
-    def _levels(self) -> Levels | None:
-        candidate = self.candidate
-        if self.sized is None or candidate.atr is None or candidate.price is None:
-            return None
-        terms = micro_trading.level_terms(self.portfolio, is_micro=candidate.is_micro)
-        return stop_loss.initial_levels(candidate.price, atr=candidate.atr, **terms._asdict())
-
-
-def is_eligible(mode: str, portfolio: Portfolio) -> bool:
-    """Tell whether a signal of a mode may be acted on in the account's mode."""
-    return mode in _eligible_modes(portfolio)
-
-
 def evaluate(portfolio: Portfolio, candidate: Candidate) -> Evaluation:
     """Evaluate every gate for a signal at the account's now."""
-    view = _View(portfolio, candidate)
+    view = View(portfolio, candidate)
     gates = []
     for name, gate, for_sells in _GATES:
         passed, value, limit, detail = gate(view) if view.is_buy or for_sells else _NONE
@@ -159,37 +61,33 @@ def _text(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-def _eligible_modes(portfolio: Portfolio) -> tuple[str, ...]:
-    return ("paper_eligible", "live_eligible") if portfolio.mode == "paper" else ("live_eligible",)
-
-
-def _not_actionable(view: _View) -> Result:
-    candidate, modes = view.candidate, _eligible_modes(view.portfolio)
+def _not_actionable(view: View) -> Result:
+    candidate, modes = view.candidate, eligible_modes(view.portfolio)
     if candidate.is_micro:
         return candidate.action != "hold", candidate.action, "buy or sell", "what the trend asks for"
     fits = candidate.action in ("buy", "sell") and candidate.mode in modes
     return fits, f"{candidate.action} {candidate.mode}", "buy or sell, " + " or ".join(modes), None
 
 
-def _expired(view: _View) -> Result:
+def _expired(view: View) -> Result:
     if view.candidate.building:
         return _NONE
     return view.candidate.expires_at > view.now, view.candidate.expires_at, view.now, None
 
 
-def _superseded(view: _View) -> Result:
+def _superseded(view: View) -> Result:
     if view.candidate.building:
         return _NONE
     newer = view.candidate.superseded_by
     return newer is None, newer, "none", None
 
 
-def _unknown_symbol(view: _View) -> Result:
+def _unknown_symbol(view: View) -> Result:
     known = view.candidate.known or (not view.is_buy and view.position is not None)
     return known, view.candidate.symbol, "a tracked company", None
 
 
-def _not_ready(view: _View) -> Result:
+def _not_ready(view: View) -> Result:
     portfolio = view.portfolio
     missing = []
     if portfolio.snapshot_at is None:
@@ -206,7 +104,7 @@ def _not_ready(view: _View) -> Result:
     return not missing, "; ".join(missing) or "ready", "ready", None
 
 
-def _engine_paused(view: _View) -> Result:
+def _engine_paused(view: View) -> Result:
     portfolio = view.portfolio
     if not view.policy.enabled:
         return False, "disabled", "running", None
@@ -216,37 +114,37 @@ def _engine_paused(view: _View) -> Result:
     return state == "running", state, "running", None
 
 
-def _circuit_breaker_active(view: _View) -> Result:
+def _circuit_breaker_active(view: View) -> Result:
     breakers = circuit_breaker.active(view.portfolio)
     names = ", ".join(breaker.trigger for breaker in breakers) or "inactive"
     return not breakers, names, "inactive", f"until {_text(breakers[0].until)}" if breakers else None
 
 
-def _market_stress(view: _View) -> Result:
+def _market_stress(view: View) -> Result:
     reading = circuit_breaker.stress(view.portfolio)
     limit = view.policy.market_stress_threshold
     return not circuit_breaker.is_stressed(view.portfolio), reading.value if reading else None, limit, None
 
 
-def _broad_decline(view: _View) -> Result:
+def _broad_decline(view: View) -> Result:
     share = circuit_breaker.declining_share(view.portfolio)
     return not circuit_breaker.is_declining(view.portfolio), share, view.policy.broad_decline_share, None
 
 
-def _active_pool_minimum(view: _View) -> Result:
+def _active_pool_minimum(view: View) -> Result:
     if view.portfolio.snapshot_at is None:
         return _NONE
     pool = view.portfolio.active_pool
     return not circuit_breaker.is_under_minimum(view.portfolio), pool, view.policy.active_pool_minimum, None
 
 
-def _outside_trading_window(view: _View) -> Result:
+def _outside_trading_window(view: View) -> Result:
     missed = view.candidate.window_missed
     is_open = trading_window.is_window_open(view.now, margin_minutes=view.policy.window_margin_minutes)
     return is_open and missed is None, view.now, f"{view.policy.window_margin_minutes} min inside the session", missed
 
 
-def _price_unavailable(view: _View) -> Result:
+def _price_unavailable(view: View) -> Result:
     limit = dt.timedelta(minutes=view.policy.stale_price_minutes)
     if view.candidate.price is None or view.stale_for is None:
         return False, "no price", f"at most {view.policy.stale_price_minutes} min old", None
@@ -254,16 +152,16 @@ def _price_unavailable(view: _View) -> Result:
     return view.stale_for <= limit, minutes, view.policy.stale_price_minutes, "minutes of session time"
 
 
-def _ticker_cooldown(view: _View) -> Result:
+def _ticker_cooldown(view: View) -> Result:
     until = circuit_breaker.cooldown_until(view.portfolio, symbol=view.candidate.symbol)
     return until is None, until, view.now, None
 
 
-def _earnings_blackout(view: _View) -> Result:
+def _earnings_blackout(view: View) -> Result:
     return view.flag != "within_1_day", view.flag, "within_1_day", None
 
 
-def _insufficient_confidence(view: _View) -> Result:
+def _insufficient_confidence(view: View) -> Result:
     return (
         view.candidate.confidence >= view.tier.min_confidence,
         view.candidate.confidence,
@@ -272,7 +170,7 @@ def _insufficient_confidence(view: _View) -> Result:
     )
 
 
-def _no_position_to_sell(view: _View) -> Result:
+def _no_position_to_sell(view: View) -> Result:
     if view.candidate.action != "sell":
         return _NONE
     held = view.position.quantity if view.position else ZERO
@@ -283,7 +181,7 @@ def _no_position_to_sell(view: _View) -> Result:
     return held > 0 and not leaving, held, ZERO, "an exit is under way" if leaving else None
 
 
-def _already_held(view: _View) -> Result:
+def _already_held(view: View) -> Result:
     if view.candidate.building:
         return _NONE
     symbol = view.candidate.symbol
@@ -292,26 +190,26 @@ def _already_held(view: _View) -> Result:
     return not held, symbol if held else "none", "none", "the broker's account holds it besides us" if foreign else None
 
 
-def _position_limit_reached(view: _View) -> Result:
+def _position_limit_reached(view: View) -> Result:
     count, limit = len(view.portfolio.held_symbols), view.policy.max_open_positions
     return count < limit, count, limit, None
 
 
-def _correlation_too_high(view: _View) -> Result:
+def _correlation_too_high(view: View) -> Result:
     if view.sized is None:
         return _NONE
     rule = view.sized.correlation
     return not rule.rejected, rule.average, view.policy.correlation_limit, None
 
 
-def _sector_limit(view: _View) -> Result:
+def _sector_limit(view: View) -> Result:
     if view.sized is None or view.candidate.price is None:
         return _NONE
     buys_one = position_sizer.shares(view.sized.sector_room, price=view.candidate.price, policy=view.policy) > 0
     return buys_one, view.sized.sector_exposure, view.sized.sector_limit, f"room {_text(view.sized.sector_room)}"
 
 
-def _portfolio_heat(view: _View) -> Result:
+def _portfolio_heat(view: View) -> Result:
     if view.sized is None or view.levels is None or view.candidate.price is None:
         return _NONE
     quantity = view.sized.quantity if view.candidate.remaining is None else view.candidate.remaining
@@ -320,20 +218,20 @@ def _portfolio_heat(view: _View) -> Result:
     return heat <= limit, heat, limit, None
 
 
-def _reserve_not_backed(view: _View) -> Result:
+def _reserve_not_backed(view: View) -> Result:
     if view.portfolio.snapshot_at is None:
         return _NONE
     return view.portfolio.spendable > 0, view.portfolio.spendable, ZERO, "cash - holds - reserve, more than the limit"
 
 
-def _insufficient_active_pool(view: _View) -> Result:
+def _insufficient_active_pool(view: View) -> Result:
     if view.sized is None:
         return _NONE
     short = view.sized.shares_before_cash > 0 and view.sized.quantity == 0
     return not short, view.sized.sizing.cash, view.sized.sizing.caps, None
 
 
-def _below_one_share(view: _View) -> Result:
+def _below_one_share(view: View) -> Result:
     if view.sized is None or view.candidate.price is None:
         return _NONE
     detail = f"price {_text(view.candidate.price)}, allocation {_text(view.sized.sizing.cash)}"
@@ -341,7 +239,7 @@ def _below_one_share(view: _View) -> Result:
     return view.sized.quantity >= smallest, view.sized.quantity, smallest, detail
 
 
-def _micro_daily_limit(view: _View) -> Result:
+def _micro_daily_limit(view: View) -> Result:
     if not view.candidate.is_micro:
         return _NONE
     others = micro_trading.entries_today(view.portfolio) - view.candidate.building  # a later tranche is counted already
@@ -349,14 +247,14 @@ def _micro_daily_limit(view: _View) -> Result:
     return others < limit, others, limit, None
 
 
-def _micro_too_late(view: _View) -> Result:
+def _micro_too_late(view: View) -> Result:
     latest = micro_trading.latest_entry_at(view.now, policy=view.policy)
     if not view.candidate.is_micro or latest is None:
         return _NONE
     return view.now <= latest, view.now, latest, None
 
 
-def _correlation_check(view: _View) -> Check:
+def _correlation_check(view: View) -> Check:
     rule = view.sized.correlation if view.sized else None
     if rule is None or rule.average is None:
         return Check(result="not_applicable")
@@ -368,7 +266,7 @@ def _correlation_check(view: _View) -> Check:
     )
 
 
-def _sector_check(view: _View) -> Check:
+def _sector_check(view: View) -> Check:
     if view.sized is None or view.candidate.price is None:
         return Check(result="not_applicable")
     before, after = view.sized.sizing.correlation, view.sized.sizing.sector
@@ -388,7 +286,7 @@ def _result(*, rejected: bool, factor: Decimal) -> Literal["passed", "reduced", 
     return "reduced" if factor < 1 else "passed"
 
 
-_GATES: tuple[tuple[GateName, Callable[[_View], Result], bool], ...] = (
+_GATES: tuple[tuple[GateName, Callable[[View], Result], bool], ...] = (
     ("not_actionable", _not_actionable, True),
     ("expired", _expired, True),
     ("superseded", _superseded, True),

@@ -8,9 +8,9 @@ import datetime as dt
 from collections.abc import Iterator
 
 from trading import dedupe, entries, exits, micro_trading, trading_window
+from trading.candidates import Candidate
 from trading.due import Due
 from trading.events import TrendReceived
-from trading.gates import Candidate
 from trading.inputs import TrendSummary
 from trading.market import CandidateFacts
 from trading.portfolio import Portfolio

@@ -9,8 +9,8 @@ import datetime as dt
 from collections.abc import Iterator
 
 from trading import earnings_watch, exits, levels, overlays, trading_window
+from trading.candidates import LIFETIME, is_eligible
 from trading.due import Due
-from trading.gates import LIFETIME, is_eligible
 from trading.inputs import Recommendation
 from trading.portfolio import Portfolio
 from trading.step import Step

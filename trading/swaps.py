@@ -7,7 +7,8 @@ then decided from scratch, once, whatever became of the sell.
 from decimal import Decimal
 
 from trading import exits, loss_sales, rebalancer
-from trading.gates import Candidate, Evaluation
+from trading.candidates import Candidate
+from trading.gates import Evaluation
 from trading.money import settled, total
 from trading.portfolio import Portfolio, Position, Waiting
 from trading.records import RebalanceRationale

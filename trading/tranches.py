@@ -6,8 +6,9 @@ All parts hang on one decision. What speaks against the next one cancels all tha
 import datetime as dt
 
 from trading import exits, gradual_entry, ids, micro_trading, position_sizer, stop_loss, trading_window
+from trading.candidates import Candidate
 from trading.effects import Order
-from trading.gates import Candidate, Evaluation, evaluate
+from trading.gates import Evaluation, evaluate
 from trading.money import ZERO, total
 from trading.portfolio import Entry, LiveOrder, Portfolio
 from trading.position_sizer import Sized
