@@ -124,6 +124,12 @@ class Desk:
         """Let time pass until an instant in one jump."""
         return self.send(Clock(account_id=ACCOUNT, at=instant))
 
+    def live_to(self, instant: dt.datetime) -> list[Effect]:
+        """Let time pass until an instant with a living feed: each holding has a price a minute before it."""
+        for position in self.row.positions:
+            self.mark(position.symbol, position.last_price, at=instant - minutes(1))
+        return self.clock(instant)
+
     def mark(self, symbol: str, price: Any, *, at: dt.datetime | None = None, **fields: Any) -> list[Effect]:
         """Send the price of a symbol."""
         instant = at or self.now
@@ -346,7 +352,7 @@ class Desk:
             else:
                 due = entry.first_sent_at + minutes(15 * entry.sent)
                 self.mark(symbol, price, at=max(self.now, due - minutes(1)))
-                self.clock(max(self.now, due))
+                self.live_to(max(self.now + minutes(1), due))
         position = self.row.position(symbol)
         assert position is not None, self.reason
         return position

@@ -185,7 +185,7 @@ def test_a_trend_lives_two_of_its_intervals_or_as_long_as_it_says(
 @pytest.mark.parametrize("now", [at("20:45"), at("22:00"), at("14:44:59") + days(1)])
 def test_outside_the_window_a_trend_is_decided_at_once_and_never_waits(action: str, now: dt.datetime) -> None:
     desk = holding(micro())
-    desk.clock(now)
+    desk.live_to(now)
     desk.trend("KO" if action == "buy" else "AAPL", action, price=FOUR, sector="staples")
     assert desk.reason == "outside_trading_window"
     assert desk.row.queue == ()

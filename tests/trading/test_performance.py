@@ -120,10 +120,10 @@ def test_what_is_undefined_is_null_with_its_reason() -> None:
     assert metrics(desk)["undefined"]["sharpe_ratio"] == "zero_variance"
 
 
-def test_a_disallowed_loss_lifts_the_tax_adjusted_figure_alone() -> None:
+def test_a_loss_put_off_lifts_the_tax_adjusted_figure_alone_until_it_comes_back() -> None:
     desk = trading()
     trade(desk, "9")
-    past = history.with_disallowed(desk.row.history, D("1.25"))
+    past = history.with_deferred(desk.row.history, D("1.25"))
     desk.portfolio = desk.row.model_copy(update={"history": past})
     desk.clock(at("15:05"))
     assert (metrics(desk)["realized_pnl"], metrics(desk)["tax_adjusted_pnl"]) == ("-3", "-1.75")

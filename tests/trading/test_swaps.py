@@ -181,7 +181,7 @@ def test_a_queued_candidate_swaps_when_the_window_opens() -> None:
     tuesday = at("14:45") + days(1)
     desk.mark("NEW", "10", at=tuesday - minutes(1))
     assert sells(desk) == []
-    desk.clock(tuesday)
+    desk.live_to(tuesday)
     assert [symbol for _, symbol, _ in sells(desk)] == ["S1"]
     desk.fill(desk.orders("sell")[-1], "10")
     assert decided(desk) == [("act", None)]
@@ -234,7 +234,7 @@ def test_no_swap_buys_back_what_was_sold_at_a_loss_within_thirty_days() -> None:
         desk.recommend("S0", "sell")
         desk.fill(desk.orders("sell")[-1], "9.80")
         desk.hold("S2", sector="sector 2", confidence="0.7")
-        desk.clock(at("15:30") + days(later))
+        desk.live_to(at("15:30") + days(later))
         before = len(sells(desk))
         candidate(desk, "0.9", "S0")
         assert (len(sells(desk)) > before) == swaps
@@ -244,7 +244,7 @@ def test_no_swap_sells_at_a_loss_what_a_pending_recommendation_buys_again() -> N
     for price, swaps in (("9.90", False), ("10", True)):
         desk = full()
         desk.clock(at("20:50"))
-        desk.recommend("S1", confidence="0.9", sector="sector 1", expires_at=at("15:00") + days(3))
+        desk.recommend("S1", confidence="0.6", sector="sector 1", expires_at=at("15:00") + days(3))
         desk.clock(at("15:00") + days(1))  # no price of the session yet: it goes on waiting
         desk.mark("S0", "10")
         desk.mark("S1", price, at=at("20:59"))
@@ -258,7 +258,7 @@ def test_a_full_queue_leaves_no_room_for_a_candidate_to_wait() -> None:
     desk.clock(at("20:50"))
     for place in range(MOST_WAITING):
         desk.recommend(f"Q{place}", confidence="0.9", sector="x", expires_at=at("15:00") + days(3))
-    desk.clock(at("15:00") + days(1))
+    desk.live_to(at("15:00") + days(1))
     assert len(desk.row.queue) == MOST_WAITING
     candidate(desk)
     assert (sells(desk), decided(desk)) == ([], [("skip", "position_limit_reached")])
