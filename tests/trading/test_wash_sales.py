@@ -311,7 +311,9 @@ def test_raw_profit_siphon_and_position_do_not_know_of_a_wash_sale() -> None:
     desk.clock(at("15:00") + days(1))
     buy(desk, "8")
     assert desk.row.positions[0].avg_entry_price == 8
+    assert desk.row.history.deferred == D("7.50")  # the tax-adjusted total is -7.50 + 7.50
     leave(desk, "11")
+    assert desk.row.history.deferred == 0  # and now that of all trades: 0 and 1.50
     trade = desk.records("trade")[-1]
     assert (trade.entry_price, trade.realized_pnl, trade.wash_sale) == (8, 9, False)
     assert trade.tax_adjusted_pnl == D("1.50")  # 33 - 31.50: the loss is deducted now
