@@ -39,7 +39,7 @@ SECTORS = {
 }
 TICK_MINUTES = (1, 16, 31, 46, 61, 180, 300, 374, 389)
 """Minutes after the open at which each symbol has a tick; the first ones are as far apart as tranches are."""
-TREND_MINUTE = 61
+TREND_MINUTE = 180
 """When the trend of the session so far is told: early enough for a micro trade to be over before the close."""
 FULL_SESSION = 390
 
