@@ -121,8 +121,8 @@ def why_no_sharpe(returns: Sequence[Decimal]) -> str:
 
 
 def text(amount: Decimal) -> str:
-    """Write a decimal as a record carries it."""
-    return format(amount, "f")
+    """Write a decimal as a record carries it; a zero has no sign."""
+    return format(amount if amount else abs(amount), "f")
 
 
 def _micro(micro: MicroStats, portfolio: Portfolio) -> dict[str, Any]:

@@ -277,6 +277,13 @@ def test_without_micro_trades_their_ratios_are_undefined() -> None:
     assert all(micro[name] is None for name in micro["undefined"])
 
 
+def test_nothing_of_a_loss_is_zero_without_a_sign() -> None:
+    desk = trading()
+    trade(desk, "9")
+    desk.clock(at("15:05"))
+    assert metrics(desk)["micro"]["contribution"] == "0"  # 0 of -3 dollars
+
+
 @pytest.mark.covers("R14.3")
 @pytest.mark.covers("R18.4")
 def test_each_close_leaves_a_snapshot_with_returns_positions_and_metrics() -> None:
