@@ -113,6 +113,11 @@ def _may_go_out(seen: Seen, before: Portfolio, after: Portfolio, order: Order) -
     assert sum(each.quantity for each in sent) <= seen.decisions[order.decision_id].quantity
     assert sorted(each.tranche for each in sent) == list(range(1, len(sent) + 1))
     assert order.tranche <= len(sent) <= order.of_tranches
+    entry = before.entry(order.symbol)
+    if order.tranche > 1 and entry is not None:  # what falls due is judged by what was known before the event (R11.4)
+        assert entry.deteriorated is None
+        first = entry.first_fill_price
+        assert first is None or abs(entry.price - first) <= entry.atr
 
 
 def _in_window(before: Portfolio, after: Portfolio, order: Order) -> pandas.Timestamp:
@@ -160,10 +165,6 @@ def _keeps_limits(after: Portfolio, order: Order) -> None:
     inside = [each.quantity * each.last_price for each in after.positions if each.sector == entry.sector]
     inside += [each.remaining * each.hold for each in buys if each.sector == entry.sector]
     assert sum(inside, Decimal(0)) <= tier.max_sector_pct * min(active_pool, policy.capital_limit) + ROUNDING
-    if order.tranche > 1:  # the re-check of R11.4
-        assert entry.deteriorated is None
-        first = entry.first_fill_price
-        assert first is None or abs(entry.price - first) <= entry.atr
 
 
 RULES = (ids, exits, entering, recall, rebalanced)

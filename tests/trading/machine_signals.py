@@ -115,7 +115,7 @@ class Signals(Operator):
             self.now += dt.timedelta(seconds=1)
             self.send_recommendation(symbol, action=action, mode="paper_eligible", confidence=confidence)
         for _ in range(3):
-            self.trade_along(minutes=8, drift=[0])
+            self.trade_along(minutes=5, drift=[0])
         self.fill_all()
 
     @rule(symbol=SYMBOLS, gains=st.lists(st.sampled_from([-70, -20, 35, 90]), min_size=1, max_size=4))
