@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/installed
 # Days of the demo a second; 0 is as fast as it goes.
 SPEED ?= 0
 
-# Measurements of `make bench`; empty is all of them.
+# Measurements of `make bench`; the others start a stack: latency, throughput, restart.
 BENCH ?= react
 
 .DEFAULT_GOAL := help
@@ -19,7 +19,7 @@ help:
 	@echo 'make demo   a year of prices through the whole engine, with 500 dollars'
 	@echo 'make test   every test, on a real Kafka and PostgreSQL'
 	@echo 'make soak   a million random events through the state machine'
-	@echo 'make bench  what one event costs; BENCH= latency, throughput, restart need a stack'
+	@echo 'make bench  what one event costs; BENCH=latency, throughput, restart start a stack'
 	@echo 'make docs   docs/requirements.md, from its sources'
 	@echo 'make lint   ruff and mypy --strict'
 	@echo 'make lock   resolve requirements.lock again'
@@ -32,7 +32,7 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest
 
 soak: $(INSTALLED)
-	STONKS_SOAK=million $(BIN)/python -m pytest -s tests/trading/test_machine.py
+	STONKS_EVENTS=1000000 $(BIN)/python -m pytest -s tests/trading/test_machine.py
 
 bench: $(INSTALLED)
 	$(BIN)/python -m bench $(BENCH)

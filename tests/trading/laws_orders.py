@@ -10,6 +10,8 @@ from trading.circuit_breaker import trading_state
 from trading.effects import Order
 from trading.portfolio import Portfolio, Position, tier_of
 
+ROUNDING = Decimal("0.000000001")  # what a third leaves behind after the last place
+
 
 def ids(seen: Seen, turn: Turn) -> None:
     """An order id is new, short, and belongs to a decision that acts (22)."""
@@ -111,6 +113,11 @@ def _may_go_out(seen: Seen, before: Portfolio, after: Portfolio, order: Order) -
     assert sum(each.quantity for each in sent) <= seen.decisions[order.decision_id].quantity
     assert sorted(each.tranche for each in sent) == list(range(1, len(sent) + 1))
     assert order.tranche <= len(sent) <= order.of_tranches
+    entry = before.entry(order.symbol)
+    if order.tranche > 1 and entry is not None:  # what falls due is judged by what was known before the event (R11.4)
+        assert entry.deteriorated is None
+        first = entry.first_fill_price
+        assert first is None or abs(entry.price - first) <= entry.atr
 
 
 def _in_window(before: Portfolio, after: Portfolio, order: Order) -> pandas.Timestamp:
@@ -135,15 +142,29 @@ def _could_add(before: Portfolio, after: Portfolio, order: Order) -> bool:
 
 
 def _keeps_limits(after: Portfolio, order: Order) -> None:
-    """Hold the figures after a buy against its limits: cash (5), heat (10), positions (11), sector (8)."""
-    assert trading_state(after) in ("active", "reducing")
-    assert after.spendable >= 0
-    assert after.portfolio_heat <= after.max_portfolio_heat
-    assert len(after.held_symbols) <= after.policy.max_open_positions
+    """Hold the figures after a buy against its limits: cash (5), heat (10), positions (11), sector (8).
+
+    They are added up here from what is held and live, not taken from the row's own properties.
+    """
+    policy, tier = after.policy, after.tier
+    buys = [each for each in after.orders if each.side == "buy"]
+    worth = sum((each.quantity * each.last_price for each in after.positions), Decimal(0))
+    cost = sum((each.quantity * each.avg_entry_price for each in after.positions), Decimal(0))
+    holds = sum((each.remaining * each.hold for each in buys), Decimal(0))
+    cash = min(after.cash, policy.capital_limit + after.realized_pnl - cost)
+    active_pool = cash + worth - after.reserve
+    assert cash - holds - after.reserve >= -ROUNDING
+    at_risk = sum((each.remaining * each.risk for each in buys), Decimal(0))
+    for each in after.positions:
+        fall = max(Decimal(0), each.avg_entry_price - each.stop_price) / each.avg_entry_price
+        at_risk += each.quantity * each.last_price * fall
+    assert at_risk <= tier.max_portfolio_heat * active_pool + ROUNDING
+    assert len({each.symbol for each in (*after.positions, *after.entries)}) <= policy.max_open_positions
     entry = after.entry(order.symbol)
     assert entry is not None
-    limit = after.tier.max_sector_pct * min(after.active_pool, after.policy.capital_limit)
-    assert after.sector_exposure(entry.sector) <= limit
+    inside = [each.quantity * each.last_price for each in after.positions if each.sector == entry.sector]
+    inside += [each.remaining * each.hold for each in buys if each.sector == entry.sector]
+    assert sum(inside, Decimal(0)) <= tier.max_sector_pct * min(active_pool, policy.capital_limit) + ROUNDING
 
 
 RULES = (ids, exits, entering, recall, rebalanced)

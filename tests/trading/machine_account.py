@@ -40,6 +40,14 @@ STARTS = (
 )
 EMERGENCY = {"emergency_drawdown_pct": "0.01", "emergency_rearm_pct": "0.005"}
 JUDGED = {"tier_minimum_trades": 1, "tier_up_reserve_pct": "0", "tier_up_drawdown_pct": "1"}
+SCARCE = {
+    "base_allocation_pct": "0.3",
+    "absolute_cap_pct": "0.6",
+    "gradual_entry_tranches": 1,
+    "active_pool_minimum": "0",
+    "moderate": {"max_position_pct": "0.6", "max_sector_pct": "1", "max_portfolio_heat": "1"},
+}
+"""Positions so large that cash, the reserve and what is pending are what limits the next one."""
 POLICIES: tuple[dict[str, Any], ...] = (
     {},
     {"max_open_positions": 2, "stop_cluster_count": 1},
@@ -55,6 +63,9 @@ POLICIES: tuple[dict[str, Any], ...] = (
     JUDGED | {"tier_change_sessions": 1, "reserve_high_water_pct": "0", "large_trade_pct": "0.001"},
     {"moderate": {"max_portfolio_heat": "0.012"}, "stop_check_seconds": 60, "earnings_action": "close"},
     {"stale_feed_action": "close", "stale_price_minutes": 3, "quote_after_minutes": 1, "fast_stop_check_seconds": 5},
+    SCARCE,
+    SCARCE | {"capital_limit": "100"},
+    SCARCE | {"moderate": {"max_position_pct": "0.2", "max_sector_pct": "1", "max_portfolio_heat": "0.03"}},
     {"max_open_positions": 2, "swap_confidence_margin": "0.01", "gradual_entry_tranches": 1},
     {"max_open_positions": 1, "swap_confidence_margin": "0", "ticker_cooldown_hours": 0},
     {"moderate": {"max_sector_pct": "0.15"}, "ticker_cooldown_hours": 0},

@@ -68,9 +68,17 @@ class Market(Account):
         self.mark(symbol, max(D("0.05"), price), late=late, reason="fast_move" if fast else "interval")
 
     @precondition(lambda self: self.portfolio.positions)
-    @rule(data=st.data(), level=LEVELS, beyond=st.sampled_from([0, 0, 1]), fills=st.booleans())
-    def reach_a_level(self, data: st.DataObject, level: str, beyond: int, fills: bool) -> None:
-        """Trade at a level of a position, or a cent beyond it; perhaps what it sells is filled at once."""
+    @rule(
+        data=st.data(),
+        level=LEVELS,
+        beyond=st.sampled_from([0, 0, 1]),
+        stands_still=st.sampled_from([False, False, True]),
+        fills=st.booleans(),
+    )
+    def reach_a_level(self, data: st.DataObject, level: str, beyond: int, stands_still: bool, fills: bool) -> None:
+        """Trade at a level of a position or a cent beyond it, perhaps in a pause; perhaps the exit fills at once."""
+        if stands_still:
+            self.send({"kind": "pause", "command_id": self.name("command"), "issued_by": "operator"})
         position = data.draw(st.sampled_from(self.portfolio.positions))
         entry, cent = position.avg_entry_price, D("0.01") * beyond
         price = {

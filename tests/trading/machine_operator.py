@@ -46,6 +46,7 @@ COMMANDS: tuple[dict[str, Any], ...] = (
     {"kind": "release_risk_tier"},
     {"kind": "release_risk_tier"},
     {"kind": "adjust_reserve", "amount": "100", "reason": "x"},
+    {"kind": "adjust_reserve", "amount": "60", "reason": "x"},
     {"kind": "adjust_reserve", "amount": "-40.10", "reason": "x"},
     {"kind": "adjust_reserve", "amount": "0.001", "reason": "x"},
     {"kind": "test_notification", "channel": "sms"},

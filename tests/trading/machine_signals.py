@@ -80,13 +80,43 @@ class Signals(Operator):
             self.trade_along(minutes=5, drift=[0])
             self.fill_all()
 
-    @rule(confidences=st.lists(cents("0.6", "1"), min_size=5, max_size=5))
-    def buy_everything(self, confidences: list[Decimal]) -> None:
+    @rule(
+        confidences=st.lists(cents("0.6", "1"), min_size=5, max_size=5),
+        fills=st.booleans(),
+        saved=st.sampled_from(["0", "30", "60"]),
+    )
+    def buy_everything(self, confidences: list[Decimal], fills: bool, saved: str) -> None:
         """Buy all symbols one after another: the limits of sectors, correlation, heat, cash and count, and swaps."""
         self.carry_on()
+        if saved != "0":
+            self.command({"kind": "adjust_reserve", "amount": saved, "reason": "x"})
         for symbol, confidence in zip(sorted(SECTORS), confidences, strict=True):
             self.send_recommendation(symbol, action="buy", mode="paper_eligible", confidence=confidence)
-            self.fill_all()
+            if fills:
+                self.fill_all()
+
+    @rule(
+        symbol=st.sampled_from(["AAPL", "AMD", "KO"]),
+        why=st.sampled_from(["nothing", "price", "price", "hold", "weak", "pause"]),
+        permille=st.sampled_from([-70, 70]),
+    )
+    def break_an_entry_off(self, symbol: str, why: str, permille: int) -> None:
+        """Have the first tranche of an entry filled, let something speak against the rest, and go on to its instant."""
+        self.buy_and_fill(symbol=symbol, confidence=D("0.9"), whole=False)
+        entry = self.portfolio.entry(symbol)
+        if entry is None:
+            return
+        if why == "price":
+            self.mark(symbol, (entry.price * (1000 + permille) / 1000).quantize(D("0.01")))
+        elif why == "pause":
+            self.command({"kind": "pause"})
+        elif why != "nothing":
+            confidence, action = ("0.9", "hold") if why == "hold" else ("0.2", "buy")
+            self.now += dt.timedelta(seconds=1)
+            self.send_recommendation(symbol, action=action, mode="paper_eligible", confidence=confidence)
+        for _ in range(3):
+            self.trade_along(minutes=5, drift=[0])
+        self.fill_all()
 
     @rule(symbol=SYMBOLS, gains=st.lists(st.sampled_from([-70, -20, 35, 90]), min_size=1, max_size=4))
     def make_round_trips(self, symbol: str, gains: list[int]) -> None:

@@ -210,6 +210,21 @@ def test_profits_count_towards_no_cluster_and_breakevens_do() -> None:
     assert trips(desk) == ["stop_cluster"]
 
 
+@pytest.mark.covers("R6.5")
+def test_the_end_of_one_breaker_leaves_another_that_overlaps_it_alone() -> None:
+    desk = holding(5, atr="0.5", stale_price_minutes=60)
+    start = desk.now
+    desk.stress("40")  # until two hours after the start
+    for place in range(4):
+        desk.mark(f"S{place}", "9.00", at=start + minutes(60))  # until three hours after it
+    desk.clock(start + minutes(120))
+    assert trips(desk, "resumed") == ["market_stress"]
+    assert [(each.trigger, each.until) for each in desk.row.breakers] == [("stop_cluster", start + minutes(180))]
+    desk.clock(start + minutes(180))
+    assert trips(desk, "resumed") == ["market_stress", "stop_cluster"]
+    assert desk.row.breakers == ()
+
+
 @pytest.mark.covers("R6.6")
 def test_the_breaker_that_lasts_longest_is_the_one_that_is_named() -> None:
     from trading.status import status_of  # noqa: PLC0415 - this test alone
