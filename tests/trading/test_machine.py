@@ -32,7 +32,6 @@ class Days(Signals):
 
 
 TestDays = Days.TestCase
-TestDays.settings = settings(settings.default, max_examples=settings.default.max_examples * 5 // 4)  # 10,000 events
 
 
 def test_the_days_were_worth_living() -> None:
