@@ -50,16 +50,19 @@ class Signals(Operator):
         mode=st.sampled_from(["paper_eligible", "live_eligible", "informational"]),
         age=st.sampled_from([0, 0, 0, 30, 7200, 90_000]),
         lives=st.sampled_from([None, None, 60, 86_400 * 3]),
-        first=st.sampled_from(["", "", "carry on", "carry on", "pause"]),
+        first=st.sampled_from(["", "carry on", "carry on", "night", "night", "pause"]),
         flaw=st.sampled_from(FLAWS),
     )
     def recommend(
         self, *, symbol: str, age: int, lives: int | None, first: str, flaw: dict[str, Any], **fields: Any
     ) -> None:
         """Recommend something, perhaps where entries are allowed or stopped, perhaps without a fact that it needs."""
-        if first == "carry on":
+        if first in ("carry on", "night"):
             self.carry_on()
-        elif first:
+        if first == "night":
+            while self.is_window_open():
+                self.now = self.next_phase().at
+        elif first == "pause":
             self.command({"kind": first})
         generated = self.now - dt.timedelta(seconds=age)
         expires = None if lives is None else (generated + dt.timedelta(seconds=lives)).isoformat()
