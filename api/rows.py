@@ -173,6 +173,8 @@ class StopLevel(Row):
     reward_risk_ratio: Exact
     signal_confidence: Exact
     reason: str
+    last_price: Exact | None
+    factor: Exact | None
     cause: int
 
 

@@ -115,16 +115,16 @@ class Channels(BaseModel):
 
 
 class Preferences(BaseModel):
-    """The notification preferences (R19.9); targets are masked: only their ends are shown."""
+    """The notification preferences (R19.9), targets masked."""
 
-    version: int = 1
-    channels: Channels = Channels()
-    sms_target: str | None = Field(None, examples=["****4567"])
-    email_target: str | None = Field(None, examples=["****.com"])
-    event_types: list[EventType] = list(EVENT_TYPES)
-    sms_per_hour: int = 10
-    emails_per_hour: int = 20
-    summary_minutes_after_close: int = 30
+    version: int
+    channels: Channels
+    sms_target: str | None = Field(examples=["***67"])
+    email_target: str | None = Field(examples=["o***@***"])
+    event_types: list[EventType]
+    sms_per_hour: int
+    emails_per_hour: int
+    summary_minutes_after_close: int
 
 
 class Partition(BaseModel):

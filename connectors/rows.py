@@ -124,8 +124,7 @@ def _order(order: Order, recorded_at: dt.datetime) -> Change:
 
 def _notification(message: Notification, recorded_at: dt.datetime) -> Change:
     """Keep a message once, whatever the number of channels; `channel` where it is meant for one alone."""
-    channel = getattr(message, "channel", None)
-    return Change((row(tables.NOTIFICATIONS, message, at=message.created_at, channel=channel),))
+    return Change((row(tables.NOTIFICATIONS, message, at=message.created_at),))
 
 
 def _order_status(status: records.OrderStatus, recorded_at: dt.datetime) -> Change:

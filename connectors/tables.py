@@ -92,7 +92,7 @@ STOP_LEVELS = _table(
     "position_stop_levels",
     "level_id",
     "level_id account_id at cause position_id symbol revision stop_price target_price entry_price atr multiplier "
-    "reward_risk_ratio signal_confidence reason",
+    "reward_risk_ratio signal_confidence reason last_price factor",
 )
 TAX_LOTS = _table(
     "tax_lots",

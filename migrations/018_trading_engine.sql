@@ -134,7 +134,9 @@ CREATE TABLE position_stop_levels (
     signal_confidence numeric NOT NULL,
     reason text NOT NULL CHECK (reason IN (
         'opened', 'tranche', 'breakeven', 'event', 'earnings', 'heat', 're_evaluated', 'closed'
-    ))
+    )),
+    last_price numeric,
+    factor numeric
 );
 CREATE INDEX position_stop_levels_newest ON position_stop_levels (account_id, at, cause, revision, level_id);
 CREATE INDEX position_stop_levels_of_position ON position_stop_levels (position_id, revision);

@@ -1,7 +1,7 @@
 """Notification preferences (R19.9): what the operator wants told, where, and how often; part of the account's row.
 
-A target is a secret: whatever shows it outside the row shows it masked, and a masked target that comes back in a change
-keeps the old one.
+A target is a secret: whatever shows it outside the row shows it masked, and one that comes back in a change as it was
+shown keeps the old one.
 """
 
 import json
@@ -46,6 +46,8 @@ def revised(before: NotificationPreferences, changes: dict[str, Any]) -> Notific
         if name not in fields or name == "version":
             return "unknown_field", name
         if name in TARGETS and isinstance(value, str) and MASK in value:
+            if value != mask(fields[name]):
+                return "invalid_field", f"{name}: is masked, and is not the one that is set"
             continue
         both = isinstance(value, dict) and isinstance(fields[name], dict)
         fields[name] = fields[name] | value if both else value

@@ -172,6 +172,8 @@ def stop(number: int, **changes: Any) -> dict[str, Any]:
         "reward_risk_ratio": Decimal("1.5"),
         "signal_confidence": Decimal("0.8"),
         "reason": "opened",
+        "last_price": Decimal("187.10"),
+        "factor": None,
     } | changes
 
 

@@ -99,6 +99,15 @@ def test_what_is_unknown_or_out_of_range_is_refused_and_changes_nothing(changes:
     assert PHONE not in result.model_dump_json()
 
 
+def test_a_masked_target_that_is_not_the_one_that_was_shown_is_refused() -> None:
+    desk = Desk()
+    update(desk, sms_target=PHONE)
+    for changes in ({"sms_target": "***99"}, {"email_target": "o***@***"}):
+        result = update(desk, **changes)
+        assert (result.accepted, result.error.split(":")[0]) == (False, "invalid_field")
+    assert desk.row.preferences.sms_target == PHONE
+
+
 @pytest.mark.covers("R19.9")
 def test_a_masked_target_keeps_the_old_one() -> None:
     desk = Desk()
