@@ -99,9 +99,7 @@ async def _write_state(connection: asyncpg.Connection, state: AccountState) -> N
     await connection.execute(tables.CLOSED_POSITIONS, state.account_id, held)
     await connection.executemany(tables.POSITIONS.upsert(), [write.values for write in positions])
     await _write_config(connection, state, before=json.loads(found["before"]) if found["before"] else None)
-    preferences = preferences_row(state)
-    if preferences is not None:
-        await connection.execute(tables.PREFERENCES_UPSERT, *preferences)
+    await connection.execute(tables.PREFERENCES_UPSERT, *preferences_row(state))
 
 
 async def _write_config(connection: asyncpg.Connection, state: AccountState, *, before: Any) -> None:

@@ -67,12 +67,9 @@ def config_row(account_id: str, at: dt.datetime, config: Mapping[str, Any]) -> t
     return tuple(_value(known[name] if name in known else number(policy[name])) for name in tables.CONFIG.columns)
 
 
-def preferences_row(state: AccountState) -> tuple[Any, ...] | None:
-    """Return an account's notification preferences as a row, if it has any; by R19.9's names."""
-    own = state.state.get("preferences")
-    if own is None:
-        return None
-    known = {"account_id": state.account_id, "at": state.at} | own
+def preferences_row(state: AccountState) -> tuple[Any, ...]:
+    """Return an account's notification preferences as a row, by R19.9's names."""
+    known = {"account_id": state.account_id, "at": state.at} | state.state["preferences"]
     return tuple(_value(known[name]) for name in tables.PREFERENCES.columns)
 
 

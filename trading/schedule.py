@@ -117,6 +117,11 @@ def _pursue_exits(step: Step, session: Session) -> None:
         exits.pursue(step, position.symbol)
 
 
+def _hear_the_feed(step: Step, session: Session) -> None:
+    """Look for silence before anything is bought or cut at prices of another session (decision 15)."""
+    stale_prices.check(step)
+
+
 def _open_window(step: Step, session: Session) -> None:
     breakers.note_silence(step)
     earnings_watch.look_at_all(step)
@@ -184,7 +189,7 @@ _SOURCES: tuple[Callable[[Portfolio, dt.datetime], Iterator[Due]], ...] = (
 
 _ON_PHASE: dict[str, tuple[Callable[[Step, Session], None], ...]] = {
     "session_open": (_pursue_exits,),
-    "window_open": (rebalancer.on_window_open, _open_window),
+    "window_open": (_hear_the_feed, rebalancer.on_window_open, _open_window),
     "session_close": (closing.close_session,),
 }
 """What is done when the exchange's day goes into its next phase, in this order."""

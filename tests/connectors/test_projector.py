@@ -211,6 +211,7 @@ ROWS_OF_ONE_EACH = {
     "account_states": 1,
     "positions": 1,
     "trading_engine_config": 1,
+    "notification_preferences": 1,
 }
 
 
@@ -370,9 +371,9 @@ async def test_no_new_state_and_no_new_policy_writes_over_a_hand_edit(into: Data
 
 
 @pytest.mark.covers("R19.9")
-async def test_notification_preferences_have_a_row_once_an_account_has_some(into: Database) -> None:
+async def test_notification_preferences_have_a_row_that_changes_with_their_version(into: Database) -> None:
     await into.project(account_state(1))
-    assert await into.rows("notification_preferences") == []
+    assert (await into.row("notification_preferences"))["version"] == 1
     own = {
         "version": 2,
         "channels": {"sms": True, "email": False},

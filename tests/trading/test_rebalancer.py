@@ -126,6 +126,17 @@ def test_while_trading_is_not_active_it_waits_for_the_next_window_open_of_the_we
 
 
 @pytest.mark.covers("R8.6")
+def test_nothing_is_cut_at_the_prices_of_another_session_while_the_feed_is_mute() -> None:
+    """Without a loop tick in between: the window opens 15 minutes after the session, a longer silence is the feed's."""
+    desk = Desk(now=at("15:00"), moderate=FAR, polling_interval_seconds=3600, stale_price_minutes=10)
+    desk.hold()
+    desk.mark("AAPL", "15", at=at("13:29", on=NEXT_MONDAY))
+    desk.clock(WINDOW_OPEN)
+    assert sells(desk) == []
+    assert desk.row.feed_silent_since == WINDOW_OPEN
+
+
+@pytest.mark.covers("R8.6")
 def test_a_week_without_any_active_window_open_is_left_out() -> None:
     desk = grown("15")
     desk.command("pause")
