@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration import market, scenario as scenario_of
+from tests.integration import market
+from tests.integration import scenario as scenario_of
 from tests.integration.desk import Desk
 from tests.integration.harness import Stack
 from tests.integration.scenario import Calendar, Scenario

@@ -14,7 +14,7 @@ from tests.integration import market
 from tests.integration.desk import Desk
 from tests.integration.harness import Json, Stack
 
-ACCOUNTS = tuple(f"law-{number:02d}" for number in range(1, 31))
+ACCOUNTS = tuple(f"law-{number:02d}" for number in range(1, 37))
 PATIENCE = 1440  # session minutes, the longest that the policy takes
 BOUGHT_AT = Decimal("40.02")  # 40.00 and five basis points of slippage, to the cent
 
@@ -25,20 +25,43 @@ class Calendar:
     def __init__(self) -> None:
         self._left: Iterator[dt.date] = market.sessions()
 
-    def take(self, *, weekday: int | None = None) -> dt.date:
-        """Return the next session, of a weekday (0 is Monday) if one is asked for."""
-        return next(day for day in self._left if weekday in (None, day.weekday()))
+    def take(self) -> dt.date:
+        """Return the next session."""
+        return next(self._left)
+
+    def take_weekday(self, weekday: int) -> dt.date:
+        """Return the next session on a weekday, 0 is Monday, of a week without a holiday."""
+        return next(day for day in self._left if day.weekday() == weekday and not _has_holiday(day))
+
+
+def _has_holiday(day: dt.date) -> bool:
+    monday = day - dt.timedelta(days=day.weekday())
+    return any(monday + dt.timedelta(days=number) in market.CLOSED for number in range(5))
 
 
 @dataclasses.dataclass
 class Scenario(Desk):
-    """A desk whose days go on."""
+    """A desk whose days go on; what its account saw before, paused, is none of its business."""
 
     calendar: Calendar = dataclasses.field(default_factory=Calendar)
 
-    def next_day(self, *, weekday: int | None = None) -> None:
-        """Go to the next session, of a weekday if one is asked for."""
-        self.day = self.calendar.take(weekday=weekday)
+    def __post_init__(self) -> None:
+        self.began_at = self.at("00:00")
+
+    def next_day(self) -> None:
+        """Go to the next session."""
+        self.day = self.calendar.take()
+
+    def begin_on(self, *, weekday: int) -> None:
+        """Begin on the next weekday, 0 is Monday, of a week without a holiday instead."""
+        self.day = self.calendar.take_weekday(weekday)
+        self.began_at = self.at("00:00")
+        self.wait_until("09:00")
+
+    def enlist(self, symbol: str, close: str, *, sector: str = "technology", half_range: str = "0.5") -> None:
+        """Make a company known, with 20 sessions behind it, before whatever is sent and waited for next."""
+        self.stack.produce("companies", [market.company(symbol, sector=sector)])
+        self.stack.produce("price-bars", market.bars_before(symbol, self.day, close, half_range=half_range))
 
     def wait_until(self, clock: str) -> None:
         """Let time pass without a price of anything that is held."""
@@ -69,6 +92,20 @@ class Scenario(Desk):
         assert (decision["decision"], decision["quantity"]) == ("act", "1"), decision
         return symbol
 
+    def records(self, kind: str, **where: Any) -> list[Json]:
+        """Return this account's records of a kind since the scenario began."""
+        return [record for record in super().records(kind, **where) if record["at"] >= self.began_at]
+
+    def rows(self, table: str) -> list[Json]:
+        """Return this account's rows of a table since the scenario began, once all that happened is in it."""
+        began_at = dt.datetime.fromisoformat(self.began_at)
+        return [row for row in super().rows(table) if row["at"] >= began_at]
+
+    def told(self, event_type: str) -> list[Json]:
+        """Return this account's notifications of a kind since the scenario began."""
+        told = self.stack.bodies("notifications", account_id=self.account, event_type=event_type)
+        return [each for each in told if each["created_at"] >= self.began_at]
+
     def sells(self) -> list[tuple[str, str, str]]:
         """Return purpose, symbol and quantity of this account's sells."""
         return [(order["purpose"], order["symbol"], order["quantity"]) for order in self.orders(side="sell")]
@@ -76,10 +113,6 @@ class Scenario(Desk):
     def levels(self, symbol: str) -> list[tuple[str, Decimal]]:
         """Return reason and stop of every level that a symbol has had."""
         return [(each["reason"], Decimal(each["stop_price"])) for each in self.records("stop_level", symbol=symbol)]
-
-    def told(self, event_type: str) -> list[Json]:
-        """Return this account's notifications of a kind."""
-        return self.stack.bodies("notifications", account_id=self.account, event_type=event_type)
 
 
 def gate(decision: Json, name: str) -> Json:

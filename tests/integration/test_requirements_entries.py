@@ -4,6 +4,8 @@
 10 % of the active pool and 50 dollars; ATR 1 unless a scenario says otherwise.
 """
 
+import datetime as dt
+import itertools
 import statistics
 from decimal import Decimal
 
@@ -15,12 +17,34 @@ from tests.integration.scenario import Scenario, gate
 
 pytestmark = pytest.mark.integration
 
-GATES = (
-    "not_actionable expired superseded unknown_symbol not_ready engine_paused circuit_breaker_active market_stress "
-    "broad_decline active_pool_minimum outside_trading_window price_unavailable ticker_cooldown earnings_blackout "
-    "insufficient_confidence no_position_to_sell already_held position_limit_reached correlation_too_high sector_limit "
-    "portfolio_heat reserve_not_backed insufficient_active_pool below_one_share micro_daily_limit micro_too_late"
-).split()
+GATES = [
+    "not_actionable",
+    "expired",
+    "superseded",
+    "unknown_symbol",
+    "not_ready",
+    "engine_paused",
+    "circuit_breaker_active",
+    "market_stress",
+    "broad_decline",
+    "active_pool_minimum",
+    "outside_trading_window",
+    "price_unavailable",
+    "ticker_cooldown",
+    "earnings_blackout",
+    "insufficient_confidence",
+    "no_position_to_sell",
+    "already_held",
+    "position_limit_reached",
+    "correlation_too_high",
+    "sector_limit",
+    "portfolio_heat",
+    "reserve_not_backed",
+    "insufficient_active_pool",
+    "below_one_share",
+    "micro_daily_limit",
+    "micro_too_late",
+]
 NEAR = Decimal("0.000001")
 
 
@@ -30,8 +54,11 @@ def size(decision: dict[str, object]) -> Decimal:
 
 
 def formula(decision: dict[str, object], *, times: str) -> Decimal:
-    """Return the dollars for a confidence of 0.9, times the factors that a scenario is about."""
-    pool = Decimal(str(decision["active_pool"]))
+    """Return the dollars for a confidence of 0.9, times the factors that a scenario is about.
+
+    They are a percentage of the active pool, of 500 at most.
+    """
+    pool = min(Decimal(500), Decimal(str(decision["active_pool"])))
     return (pool * Decimal("0.05") * Decimal("0.9") / Decimal("0.55") * Decimal(times)).quantize(NEAR)
 
 
@@ -95,6 +122,27 @@ def test_r2_the_size_follows_confidence_to_the_dollar_under_both_caps_in_whole_s
     sizing = scenario.get(f"/decisions/{bought['decision_id']}")["sizing"]
     steps = ["formula", "correlation", "sector", "earnings", "bonus", "caps", "cash"]
     assert [Decimal(sizing[step]).quantize(NEAR) for step in steps] == [25, 25, 25, 25, 30, 30, 30]
+
+
+@pytest.mark.covers("R2.6", "R9.4")
+def test_r2_the_room_that_a_sector_has_left_bounds_the_size(scenario: Scenario) -> None:
+    scenario.configure(tiers={"moderate": {"max_sector_pct": "0.12"}})  # 60 dollars less 12 % of what slippage cost
+    scenario.hold("A", "14:00")
+    smaller, last = scenario.symbol("B"), scenario.symbol("C")
+    for symbol in (smaller, last):
+        scenario.enlist(symbol, "15.00")
+    reduced = scenario.buy(smaller, "14:01", "15.00")
+    pool = Decimal(500) - Decimal("0.02")
+    room = pool * Decimal("0.12") - 40
+    assert (size(reduced), reduced["quantity"]) == (room.quantize(NEAR), "1")
+    check = reduced["sector_exposure_check_result"]
+    assert (check["result"], Decimal(check["value"]), Decimal(check["limit"])) == (
+        "reduced",
+        40,
+        pool * Decimal("0.12"),
+    )
+    refused = scenario.buy(last, "14:02", "15.00")  # less than five dollars are left
+    assert (refused["skip_reason"], refused["sector_exposure_check_result"]["result"]) == ("sector_limit", "rejected")
 
 
 @pytest.mark.covers("R2.5", "R9.1", "R9.2", "R9.3", "R9.4", "R9.5")
@@ -192,6 +240,7 @@ def test_r10_a_near_report_halves_the_size_and_a_nearer_one_forbids_the_entry(sc
 
 @pytest.mark.covers("R11.1", "R11.2", "R11.3", "R11.5")
 def test_r11_what_comes_too_early_waits_for_the_window_and_is_bought_in_tranches(scenario: Scenario) -> None:
+    scenario.begin_on(weekday=0)
     symbol = scenario.symbol()
     scenario.enlist(symbol, "10.00")
     scenario.tick(symbol, "10.00", "13:30:05")
@@ -229,6 +278,55 @@ def test_r11_what_comes_too_early_waits_for_the_window_and_is_bought_in_tranches
     scenario.tick(late, "40.10", "13:46")
     [decision] = scenario.decisions(symbol=late)
     assert (decision["decision"], decision["decided_at"]) == ("act", scenario.at("13:45"))
+
+
+@pytest.mark.covers("R11.2")
+def test_r11_what_waited_over_night_is_decided_best_first_unless_conditions_changed(scenario: Scenario) -> None:
+    scenario.begin_on(weekday=0)
+    names = {"good": "A", "better": "B", "moved": "C", "late": "D"}
+    symbols = {name: scenario.symbol(letter) for name, letter in names.items()}
+    for name, sector in zip(names, ("technology", "energy", "health", "finance"), strict=True):
+        scenario.enlist(symbols[name], "38.00", sector=sector)
+        scenario.tick(symbols[name], "38.00", "19:50")
+    ids = {"good": scenario.recommend(symbols["good"], "19:51", confidence="0.7")}
+    ids |= {name: scenario.recommend(symbols[name], "19:51") for name in ("better", "moved")}
+    expires_at = market.instant(scenario.day + dt.timedelta(days=1), "13:44")
+    ids["late"] = scenario.recommend(symbols["late"], "19:51", expires_at=expires_at)
+    assert (scenario.status()["queued"], scenario.decisions()) == (4, [])
+
+    scenario.next_day()
+    for name, price in (("good", "38.00"), ("better", "38.00"), ("moved", "39.01")):  # ATR is 1
+        scenario.tick(symbols[name], price, "13:40")
+    scenario.wait_until("13:46")
+    decided = [(each["source_id"], each["skip_reason"], each["decided_at"]) for each in scenario.decisions()]
+    at_open = scenario.at("13:45")
+    assert decided[0] == (ids["late"], "expired", expires_at)
+    changed = (ids["moved"], "outside_trading_window", at_open)
+    assert changed in decided
+    assert [each for each in decided[1:] if each != changed] == [
+        (ids["better"], None, at_open),
+        (ids["good"], None, at_open),
+    ]
+    assert [order["symbol"] for order in scenario.orders()] == [symbols["better"], symbols["good"]]
+
+
+@pytest.mark.covers("R11.4")
+def test_r11_a_weaker_signal_or_market_stress_breaks_the_tranches_off(scenario: Scenario) -> None:
+    doubted, stressed = scenario.symbol("A"), scenario.symbol("B")
+    for symbol, sector in ((doubted, "technology"), (stressed, "energy")):
+        scenario.enlist(symbol, "10.00", sector=sector)
+        assert scenario.buy(symbol, "14:00", "10.00")["quantity"] == "4"
+    scenario.recommend(doubted, "14:05", confidence="0.54")
+    assert scenario.decisions(symbol=doubted)[-1]["skip_reason"] == "insufficient_confidence"
+    for symbol in (doubted, stressed):
+        scenario.tick(symbol, "10.00", "14:16")
+    assert [order["tranche"] for order in scenario.orders(symbol=doubted)] == [1]
+    assert [order["tranche"] for order in scenario.orders(symbol=stressed)] == [1, 2]
+    scenario.send("market-stress", {"name": "vix", "value": "36", "at": scenario.at("14:20")})
+    scenario.tick(stressed, "10.00", "14:31")
+    scenario.tick(stressed, "10.00", "17:00")
+    assert [order["tranche"] for order in scenario.orders(symbol=stressed)] == [1, 2]
+    assert {row["symbol"]: row["quantity"] for row in scenario.rows("positions")} == {doubted: 2, stressed: 3}
 
 
 @pytest.mark.covers("R13.1", "R13.2", "R13.3", "R13.4")
@@ -271,7 +369,7 @@ def walk(first: list[int], second: list[int], blend: tuple[float, float]) -> lis
 def returns(closes: list[str]) -> list[float]:
     """Return simple returns."""
     prices = [float(close) for close in closes]
-    return [later / earlier - 1 for earlier, later in zip(prices, prices[1:], strict=False)]
+    return [later / earlier - 1 for earlier, later in itertools.pairwise(prices)]
 
 
 def bars_with_closes(scenario: Scenario, symbol: str, closes: list[str]) -> list[dict[str, object]]:

@@ -193,7 +193,7 @@ def test_r7_while_most_positions_decline_nothing_is_bought(scenario: Scenario) -
 @pytest.mark.covers("R8.1", "R8.2", "R8.3", "R8.5", "R8.6")
 def test_r8_on_monday_at_the_windows_open_what_has_grown_too_large_is_cut(scenario: Scenario) -> None:
     """Four shares and two of one sector, at 10.00; then 6.5 % of the pool for a stock, and 8.5 % for a sector."""
-    scenario.next_day(weekday=4)
+    scenario.begin_on(weekday=4)
     scenario.configure(gradual_entry_tranches=1)
     strong, weak = scenario.symbol("A"), scenario.symbol("B")
     for symbol, confidence, shares in ((strong, "0.9", "4"), (weak, "0.6", "2")):
@@ -256,7 +256,7 @@ def test_r12_a_loss_that_is_bought_back_within_thirty_days_is_a_wash_sale(scenar
     [washed] = scenario.rows("trades")
     assert (washed["realized_pnl"], washed["wash_sale"]) == (-loss, True)
     assert (washed["disallowed_loss"], washed["tax_adjusted_pnl"]) == (loss, 0)
-    old, new = scenario.rows("tax_lots")
+    old, new = sorted(scenario.rows("tax_lots"), key=lambda lot: lot["acquired_at"])
     assert (old["status"], old["open_quantity"], old["disallowed_loss"]) == ("washed", 0, loss)
     assert (new["status"], new["open_quantity"], new["cost_basis_per_share"]) == ("open", 1, BOUGHT_AT + loss)
     [record] = scenario.records("wash_sale")
@@ -272,3 +272,28 @@ def test_r12_a_loss_that_is_bought_back_within_thirty_days_is_a_wash_sale(scenar
     scenario.wait_until("20:00")
     metrics = scenario.records("portfolio_snapshot")[-1]["metrics"]
     assert Decimal(metrics["realized_pnl"]) == Decimal(metrics["tax_adjusted_pnl"]) == profit - loss
+
+
+@pytest.mark.covers("R12.1", "R12.2", "R12.4")
+def test_r12_a_loss_on_the_oldest_shares_is_washed_by_those_that_were_bought_after_them(scenario: Scenario) -> None:
+    """Three tranches of one entry, 2 + 1 + 1 at 10.01; then a rebalance sells one share of the first lot at a loss."""
+    scenario.begin_on(weekday=4)
+    symbol = scenario.symbol()
+    scenario.enlist(symbol, "10.00")
+    assert scenario.buy(symbol, "14:00", "10.00")["quantity"] == "4"
+    for clock in ("14:15", "14:30"):
+        scenario.tick(symbol, "10.00", clock)
+    scenario.configure(tiers={"moderate": {"max_position_pct": "0.065"}})
+    scenario.next_day()
+    scenario.tick(symbol, "9.80", "13:40")
+    scenario.tick(symbol, "9.80", "13:46")
+    assert scenario.sells() == [("rebalance", symbol, "1")]  # 39.20 dollars are over 32.50
+    paid, brought = Decimal("10.01"), Decimal("9.79")
+    [trade] = scenario.rows("trades")
+    assert (trade["realized_pnl"], trade["wash_sale"]) == (brought - paid, True)
+    assert (trade["disallowed_loss"], trade["tax_adjusted_pnl"]) == (paid - brought, 0)
+    oldest_first = sorted(scenario.rows("tax_lots"), key=lambda lot: lot["acquired_at"])
+    lots = [(lot["open_quantity"], lot["cost_basis_per_share"]) for lot in oldest_first]
+    assert lots == [(1, paid), (1, paid + (paid - brought)), (1, paid)]  # never the rest of the lot that was sold
+    [position] = scenario.rows("positions")
+    assert (position["quantity"], position["avg_entry_price"]) == (3, paid)
