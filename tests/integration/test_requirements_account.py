@@ -4,6 +4,7 @@ A held symbol is one share bought at 40.02 with ATR 1: stop 38.02, target 43.02.
 to the cent against us: 43.02 brings 42.99, 38.02 brings 38.00.
 """
 
+import json
 from decimal import Decimal
 
 import pytest
@@ -29,7 +30,7 @@ def test_r5_a_drawdown_lowers_the_tier_at_the_close_unless_it_is_held_by_hand(sc
     assert (change["previous_tier"], change["new_tier"], change["source"]) == ("moderate", "conservative", "auto")
     assert change["at"] == scenario.at("20:00")
     [row] = scenario.rows("risk_tier_history")
-    assert '"drawdown"' in row["metrics"]
+    assert json.loads(row["metrics"]) == change["metrics"]
     drawdown = (BOUGHT_AT - Decimal("38.90")) / 500
     assert Decimal(change["metrics"]["drawdown"]) == drawdown == Decimal("0.00224")
     assert len(scenario.told("tier_changed")) == 1
@@ -47,6 +48,22 @@ def test_r5_a_drawdown_lowers_the_tier_at_the_close_unless_it_is_held_by_hand(sc
         ("conservative", "moderate", "operator"),
         ("moderate", "conservative", "auto"),
     ]
+
+
+@pytest.mark.covers("R5.3", "R5.5")
+def test_r5_too_few_wins_lower_the_tier_at_the_close(scenario: Scenario) -> None:
+    scenario.configure(tier_minimum_trades=3)
+    for letter, sector in (("A", "technology"), ("B", "energy")):
+        scenario.tick(scenario.hold(letter, "14:00", sector=sector), "38.02", "14:01")
+    scenario.wait_until("20:00")
+    assert scenario.rows("risk_tier_history") == []  # two trades are too few to judge by
+    scenario.next_day()
+    scenario.tick(scenario.hold("C", "14:00", sector="health"), "43.02", "14:01")
+    scenario.wait_until("20:00")
+    [row] = scenario.rows("risk_tier_history")
+    metrics = json.loads(row["metrics"])
+    assert (row["new_tier"], metrics["reason"], metrics["closed_trades"]) == ("conservative", "win_rate", "3")
+    assert float(metrics["win_rate"]) == pytest.approx(1 / 3)
 
 
 @pytest.mark.covers("R5.1", "R5.4")
@@ -115,6 +132,12 @@ def test_r6_a_daily_loss_stops_entries_until_the_next_open_and_no_exit(scenario:
     assert (resumed["event"], resumed["at"].isoformat().replace("+00:00", "Z")) == ("resumed", opens_at)
     assert (len(scenario.told("breaker_triggered")), len(scenario.told("breaker_resumed"))) == (1, 1)
     assert scenario.buy(wanted, "14:00")["decision"] == "act"
+
+    # 2.02 were lost the day before: 0.2 % of 497.98 dollars is 0.99596
+    scenario.tick(wanted, "39.03", "14:01")
+    assert scenario.status()["circuit_breaker"]["status"] == "inactive"
+    scenario.tick(wanted, "39.02", "14:02")
+    assert scenario.status()["circuit_breaker"]["trigger"] == "daily_loss"
 
 
 @pytest.mark.covers("R6.2")

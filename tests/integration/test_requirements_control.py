@@ -138,6 +138,9 @@ def test_r18_the_tables_are_there_the_ledger_adds_up_and_a_killed_worker_goes_on
     stack.until_lag_zero(projected=True)
     assert {name: value for name, value in scenario.status().items() if name not in volatile} == before
     assert (before["risk_tier"], before["reserve_pool"], before["open_positions"]) == ("conservative", "25.00", 1)
+    [decision] = scenario.decisions()
+    scenario.recommend(symbol, "14:04", recommendation_id=decision["source_id"])
+    assert (len(scenario.records("duplicate")), len(scenario.decisions())) == (1, 1)
     scenario.tick(symbol, "43.02", "14:05")
     assert scenario.sells() == [("take_profit", symbol, "1")]
     entries = [(row["seq"], row["amount"], row["balance_after"]) for row in scenario.rows("reserve_pool_ledger")]

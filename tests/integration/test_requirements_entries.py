@@ -124,8 +124,31 @@ def test_r2_the_size_follows_confidence_to_the_dollar_under_both_caps_in_whole_s
     assert [Decimal(sizing[step]).quantize(NEAR) for step in steps] == [25, 25, 25, 25, 30, 30, 30]
 
 
+@pytest.mark.covers("R2.7")
+def test_r2_fractional_shares_are_bought_in_thousandths_where_they_are_enabled(scenario: Scenario) -> None:
+    symbol = scenario.symbol()
+    scenario.enlist(symbol, "400.00")
+    assert scenario.buy(symbol, "14:00", "400.00")["skip_reason"] == "below_one_share"
+    scenario.configure(fractional_enabled=True)
+    bought = scenario.buy(symbol, "14:01", "400.00")
+    assert (bought["decision"], bought["quantity"]) == ("act", "0.122")  # 49.0909 / 400 = 0.12272
+    assert sum(Decimal(order["quantity"]) for order in scenario.orders()) == Decimal("0.122")
+    for clock in ("14:16", "14:31", "14:46"):
+        scenario.tick(symbol, "400.00", clock)
+    [position] = scenario.rows("positions")
+    assert (position["quantity"], position["avg_entry_price"]) == (Decimal("0.122"), Decimal("400.20"))
+    scenario.recommend(symbol, "14:47", action="sell")
+    assert scenario.sells() == [("signal", symbol, "0.122")]
+    assert scenario.rows("positions") == []
+
+
 @pytest.mark.covers("R2.6", "R9.4")
 def test_r2_the_room_that_a_sector_has_left_bounds_the_size(scenario: Scenario) -> None:
+    dear = scenario.symbol("D")
+    scenario.enlist(dear, "31.00", sector="energy")
+    scenario.configure(tiers={"moderate": {"max_sector_pct": "0.06"}})
+    refused = scenario.buy(dear, "13:59", "31.00")
+    assert (size(refused), refused["skip_reason"]) == (30, "sector_limit")  # the bonus of a new sector adds nothing
     scenario.configure(tiers={"moderate": {"max_sector_pct": "0.12"}})  # 60 dollars less 12 % of what slippage cost
     scenario.hold("A", "14:00")
     smaller, last = scenario.symbol("B"), scenario.symbol("C")
@@ -238,6 +261,23 @@ def test_r10_a_near_report_halves_the_size_and_a_nearer_one_forbids_the_entry(sc
     assert size(again) == formula(again, times="1")
 
 
+@pytest.mark.covers("R10.3")
+def test_r10_on_request_a_holding_is_sold_in_the_last_session_before_its_report(scenario: Scenario) -> None:
+    scenario.begin_on(weekday=0)
+    scenario.configure(earnings_action="close")
+    symbol = scenario.hold("A", "14:00")
+    report_on = scenario.day + dt.timedelta(days=1)
+    body = {"symbol": symbol, "earnings_on": report_on.isoformat(), "session": "amc"}
+    assert scenario.request("PUT", "/earnings", json=body).status_code == 200
+    scenario.tick(symbol, "40.00", "14:06")
+    assert scenario.sells() == []  # it reports after tomorrow's close
+    scenario.next_day()
+    scenario.tick(symbol, "40.00", "13:40")
+    scenario.tick(symbol, "40.00", "13:46")
+    assert scenario.sells() == [("event", symbol, "1")]
+    assert scenario.buy(symbol, "14:00")["skip_reason"] == "earnings_blackout"
+
+
 @pytest.mark.covers("R11.1", "R11.2", "R11.3", "R11.5")
 def test_r11_what_comes_too_early_waits_for_the_window_and_is_bought_in_tranches(scenario: Scenario) -> None:
     scenario.begin_on(weekday=0)
@@ -327,6 +367,18 @@ def test_r11_a_weaker_signal_or_market_stress_breaks_the_tranches_off(scenario: 
     scenario.tick(stressed, "10.00", "17:00")
     assert [order["tranche"] for order in scenario.orders(symbol=stressed)] == [1, 2]
     assert {row["symbol"]: row["quantity"] for row in scenario.rows("positions")} == {doubted: 2, stressed: 3}
+
+
+@pytest.mark.covers("R11.3", "R11.5")
+def test_r11_when_time_jumps_each_tranche_goes_out_at_its_own_instant(scenario: Scenario) -> None:
+    symbol = scenario.symbol()
+    scenario.enlist(symbol, "10.00")
+    assert scenario.buy(symbol, "14:00", "10.00")["quantity"] == "4"
+    scenario.tick(symbol, "10.40", "17:00")
+    sent = [(order["created_at"], order["quantity"]) for order in scenario.orders()]
+    assert sent == [(scenario.at(clock), shares) for clock, shares in (("14:00", "2"), ("14:15", "1"), ("14:30", "1"))]
+    [position] = scenario.rows("positions")
+    assert (position["quantity"], position["avg_entry_price"]) == (4, Decimal("10.01"))  # the price of those instants
 
 
 @pytest.mark.covers("R13.1", "R13.2", "R13.3", "R13.4")

@@ -61,6 +61,18 @@ def test_r3_a_fifth_of_a_profit_is_set_aside_and_an_emergency_gives_it_back(scen
     assert [Decimal(row["amount"]) for row in scenario.get("/reserve")["items"]] == [given_back, 50, siphon]
 
 
+@pytest.mark.covers("R3.1")
+def test_r3_with_a_high_water_mark_only_what_makes_a_new_height_is_set_aside(scenario: Scenario) -> None:
+    scenario.configure(siphon_basis="high_water_mark")
+    for letter, clock, price in (("A", "14:00", "38.02"), ("B", "14:02", "43.02"), ("C", "14:04", "43.02")):
+        symbol = scenario.hold(letter, f"{clock}:00")
+        scenario.tick(symbol, price, f"{clock}:30")
+    loss, profit = Decimal("38.00") - BOUGHT_AT, Decimal("42.99") - BOUGHT_AT
+    assert (loss, profit) == (Decimal("-2.02"), Decimal("2.97"))
+    # a fifth of 2.97 - 2.02 = 0.95, then a fifth of 2.97
+    assert [row["amount"] for row in scenario.rows("reserve_pool_ledger")] == [Decimal("0.19"), Decimal("0.59")]
+
+
 @pytest.mark.covers("R4.1", "R4.2", "R4.3", "R4.4", "R4.5", "R4.6", "R4.7", "R18.3")
 def test_r4_levels_follow_volatility_and_profit_and_are_left_at_once(scenario: Scenario) -> None:
     symbol = scenario.hold("A", "14:00")
