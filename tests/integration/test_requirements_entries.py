@@ -127,18 +127,18 @@ def test_r2_the_size_follows_confidence_to_the_dollar_under_both_caps_in_whole_s
 @pytest.mark.covers("R2.7")
 def test_r2_fractional_shares_are_bought_in_thousandths_where_they_are_enabled(scenario: Scenario) -> None:
     symbol = scenario.symbol()
-    scenario.enlist(symbol, "400.00")
-    assert scenario.buy(symbol, "14:00", "400.00")["skip_reason"] == "below_one_share"
+    scenario.enlist(symbol, "140.00")
+    assert scenario.buy(symbol, "14:00", "140.00")["skip_reason"] == "below_one_share"
     scenario.configure(fractional_enabled=True)
-    bought = scenario.buy(symbol, "14:01", "400.00")
-    assert (bought["decision"], bought["quantity"]) == ("act", "0.122")  # 49.0909 / 400 = 0.12272
-    assert sum(Decimal(order["quantity"]) for order in scenario.orders()) == Decimal("0.122")
+    bought = scenario.buy(symbol, "14:01", "140.00")
+    assert (bought["decision"], bought["quantity"]) == ("act", "0.350")  # 49.0909 / 140 = 0.35065
+    assert sum(Decimal(order["quantity"]) for order in scenario.orders()) == Decimal("0.350")
     for clock in ("14:16", "14:31", "14:46"):
-        scenario.tick(symbol, "400.00", clock)
+        scenario.tick(symbol, "140.00", clock)
     [position] = scenario.rows("positions")
-    assert (position["quantity"], position["avg_entry_price"]) == (Decimal("0.122"), Decimal("400.20"))
+    assert (position["quantity"], position["avg_entry_price"]) == (Decimal("0.350"), Decimal("140.07"))
     scenario.recommend(symbol, "14:47", action="sell")
-    assert scenario.sells() == [("signal", symbol, "0.122")]
+    assert scenario.sells() == [("signal", symbol, "0.350")]
     assert scenario.rows("positions") == []
 
 
