@@ -16,6 +16,7 @@ from tests.integration.harness import Json, Stack
 
 ACCOUNTS = tuple(f"law-{number:02d}" for number in range(1, 43))
 PATIENCE = 1440  # session minutes, the longest that the policy takes
+NEAR = Decimal("0.000001")  # what divisions may differ by
 BOUGHT_AT = Decimal("40.02")  # 40.00 and five basis points of slippage, to the cent
 
 
@@ -118,6 +119,20 @@ class Scenario(Desk):
 def gate(decision: Json, name: str) -> Json:
     """Return one gate of a decision."""
     return next(dict(each) for each in decision["gates"] if each["name"] == name)
+
+
+def size(decision: Json) -> Decimal:
+    """Return the dollars of a decision, to the millionth."""
+    return Decimal(decision["computed_position_size"]).quantize(NEAR)
+
+
+def formula(decision: Json, *, times: str) -> Decimal:
+    """Return the dollars for a confidence of 0.9, times the factors that a scenario is about.
+
+    They are a percentage of the active pool, of 500 at most.
+    """
+    pool = min(Decimal(500), Decimal(decision["active_pool"]))
+    return (pool * Decimal("0.05") * Decimal("0.9") / Decimal("0.55") * Decimal(times)).quantize(NEAR)
 
 
 def begin(stack: Stack, account: str, calendar: Calendar) -> Scenario:

@@ -235,6 +235,25 @@ def test_r8_on_monday_at_the_windows_open_what_has_grown_too_large_is_cut(scenar
     assert quantities == {strong: 3, weak: 1}
 
 
+@pytest.mark.covers("R8.6")
+def test_r8_while_a_breaker_is_active_nothing_is_rebalanced(scenario: Scenario) -> None:
+    scenario.begin_on(weekday=4)
+    scenario.configure(gradual_entry_tranches=1)
+    symbol = scenario.symbol()
+    scenario.enlist(symbol, "10.00")
+    assert scenario.buy(symbol, "14:00", "10.00")["quantity"] == "4"
+    scenario.configure(tiers={"moderate": {"max_position_pct": "0.065"}})  # 40 dollars are over 32.50
+    scenario.next_day()
+    scenario.tick(symbol, "10.00", "13:40")
+    scenario.send("market-stress", {"name": "vix", "value": "36", "at": scenario.at("13:44")})
+    scenario.tick(symbol, "10.00", "13:46")
+    scenario.tick(symbol, "10.00", "15:43")
+    assert scenario.sells() == []
+    assert scenario.status()["circuit_breaker"]["trigger"] == "market_stress"
+    scenario.tick(symbol, "8.01", "15:43:30")  # what is left for its stop is sold all the same
+    assert scenario.sells() == [("stop_loss", symbol, "4")]
+
+
 @pytest.mark.covers("R8.4")
 def test_r8_at_the_limit_of_positions_a_much_better_candidate_takes_the_weakest_ones_place(scenario: Scenario) -> None:
     scenario.configure(max_open_positions=1)

@@ -37,6 +37,9 @@ def test_every_recommendation_share_and_dollar_of_all_accounts_adds_up(traded: S
         decision_id for decision_id, each in decisions.items() if each["decision"] == "act"
     }
 
+    for topic in ("notifications", "order-cancels"):
+        traded.bodies(topic)  # that two records with one id are equal is asserted there
+
     cash = dict.fromkeys(traded.accounts, Decimal(500))
     for fill in traded.bodies("records", kind="fill"):
         cost = Decimal(fill["quantity"]) * Decimal(fill["price"])
