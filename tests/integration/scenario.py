@@ -14,7 +14,7 @@ from tests.integration import market
 from tests.integration.desk import Desk
 from tests.integration.harness import Json, Stack
 
-ACCOUNTS = tuple(f"law-{number:02d}" for number in range(1, 43))
+ACCOUNTS = tuple(f"law-{number:02d}" for number in range(1, 42))
 PATIENCE = 1440  # session minutes, the longest that the policy takes
 NEAR = Decimal("0.000001")  # what divisions may differ by
 BOUGHT_AT = Decimal("40.02")  # 40.00 and five basis points of slippage, to the cent

@@ -250,8 +250,10 @@ def test_r8_while_a_breaker_is_active_nothing_is_rebalanced(scenario: Scenario) 
     scenario.tick(symbol, "10.00", "15:43")
     assert scenario.sells() == []
     assert scenario.status()["circuit_breaker"]["trigger"] == "market_stress"
-    scenario.tick(symbol, "8.01", "15:43:30")  # what is left for its stop is sold all the same
-    assert scenario.sells() == [("stop_loss", symbol, "4")]
+    scenario.tick(symbol, "8.60", "15:43:30")  # protective exits go out all the same: the stop is at 8.01
+    assert scenario.sells() == []
+    scenario.tick(symbol, "8.50", "15:43:40")  # and 15 % under what was paid is 8.5085
+    assert scenario.sells() == [("breaker", symbol, "4")]
 
 
 @pytest.mark.covers("R8.4")
