@@ -1,95 +1,18 @@
 """One stack for all contract scenarios, in event time; each test has an account, a day and symbols of its own."""
 
-import dataclasses
 import datetime as dt
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from tests.integration import market
-from tests.integration.harness import Json, Stack
+from tests.integration import scenario as scenario_of
+from tests.integration.desk import Desk
+from tests.integration.harness import Stack
+from tests.integration.scenario import Calendar, Scenario
 
 ACCOUNTS = tuple(f"desk-{number:02d}" for number in range(1, 41))
-
-
-@dataclasses.dataclass
-class Desk:
-    """What one test has of the shared stack: all other accounts are paused, and its day is later than all before it."""
-
-    stack: Stack
-    account: str
-    day: dt.date
-    prefix: str
-    numbers: Iterator[int] = dataclasses.field(default_factory=lambda: itertools.count(1))
-
-    def at(self, clock: str) -> str:
-        """Return an instant of this day."""
-        return market.instant(self.day, clock)
-
-    def symbol(self, letter: str = "A") -> str:
-        """Return a symbol that no other test has."""
-        return self.prefix + letter
-
-    def send(self, topic: str, *records: Json) -> None:
-        """Produce records and wait until they have had their effect."""
-        self.stack.produce(topic, records)
-        self.stack.until_lag_zero()
-
-    def enlist(self, symbol: str, close: str, *, sector: str = "technology", half_range: str = "0.5") -> None:
-        """Make a company known, with 20 sessions behind it."""
-        self.stack.produce("companies", [market.company(symbol, sector=sector)])
-        self.send("price-bars", *market.bars_before(symbol, self.day, close, half_range=half_range))
-
-    def tick(self, symbol: str, price: str, clock: str) -> None:
-        """Send one price."""
-        self.send("price-ticks", market.tick(symbol, price, self.at(clock)))
-
-    def recommend(self, symbol: str, clock: str, **changes: Any) -> str:
-        """Send a recommendation and return its id."""
-        recommendation_id = changes.pop("recommendation_id", f"{self.account}-{symbol}-{next(self.numbers)}")
-        self.send("recommendations", market.recommendation(symbol, recommendation_id, self.at(clock), **changes))
-        return str(recommendation_id)
-
-    def command(self, kind: str, **fields: Any) -> None:
-        """Send a command for this account."""
-        command_id = f"{self.account}-{kind}-{next(self.numbers)}"
-        self.send("commands", market.command(kind, command_id, self.account, **fields))
-
-    def orders(self, **where: Any) -> list[Json]:
-        """Return this account's orders."""
-        return self.stack.bodies("orders", account_id=self.account, **where)
-
-    def decisions(self, **where: Any) -> list[Json]:
-        """Return this account's decisions on this test's symbols; on those of other tests it was paused."""
-        decisions = self.stack.bodies("decisions", account_id=self.account, **where)
-        return [decision for decision in decisions if decision["symbol"].startswith(self.prefix)]
-
-    def records(self, kind: str, **where: Any) -> list[Json]:
-        """Return this account's records of a kind."""
-        return self.stack.bodies("records", account_id=self.account, kind=kind, **where)
-
-    def rows(self, table: str) -> list[Json]:
-        """Return this account's rows of a table, once all that happened is in it."""
-        self.stack.until_lag_zero(projected=True)
-        return self.stack.sql(f'SELECT * FROM "{table}" WHERE account_id = $1 ORDER BY at', self.account)  # noqa: S608
-
-    def decision_rows(self) -> list[Json]:
-        """Return the rows of `decisions`."""
-        return [row for row in self.rows("trading_decisions") if row["symbol"].startswith(self.prefix)]
-
-    def status(self) -> Json:
-        """Return this account's status."""
-        return self.stack.status(self.account)
-
-    def get(self, path: str, **query: Any) -> Json:
-        """Return the JSON of a GET for this account."""
-        return self.stack.get(f"/api/trading{path}", account_id=self.account, **query)
-
-    def request(self, method: str, path: str, **more: Any) -> Any:
-        """Send one HTTP request for this account."""
-        return self.stack.request(method, f"/api/trading{path}", params={"account_id": self.account}, **more)
 
 
 @pytest.fixture(scope="session")
@@ -117,3 +40,29 @@ def desk(shared_stack: Stack, free_desks: Iterator[tuple[str, dt.date]]) -> Iter
     desk.command("resume", at=desk.at("09:00"))
     yield desk
     desk.command("pause")
+
+
+@pytest.fixture(scope="session")
+def law_stack() -> Iterator[Stack]:
+    """Give the stack of the requirements' scenarios, in event time, its accounts paused."""
+    with Stack(accounts=scenario_of.ACCOUNTS) as stack:
+        stack.start()
+        stack.produce("commands", [market.command("pause", f"{account}-first", account) for account in stack.accounts])
+        stack.until_lag_zero()
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def scenarios(law_stack: Stack) -> Iterator[Scenario]:
+    """Yield a running account on days of its own each time."""
+    calendar = Calendar()
+    return (scenario_of.begin(law_stack, account, calendar) for account in law_stack.accounts)
+
+
+@pytest.fixture
+def scenario(scenarios: Iterator[Scenario]) -> Iterator[Scenario]:
+    """Give a running account with 500 dollars, before the session of a new day, and pause it in the end."""
+    running = next(scenarios, None)
+    assert running is not None, "more scenarios than accounts: add some to ACCOUNTS"
+    yield running
+    running.command("pause")

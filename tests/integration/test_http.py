@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from tests.integration import market
-from tests.integration.conftest import Desk
+from tests.integration.desk import Desk
 from tests.integration.harness import Json, Stack
 from tests.integration.test_walk import hold_one_share
 

@@ -9,7 +9,7 @@ from decimal import ROUND_DOWN, Decimal
 import pytest
 
 from tests.integration import market
-from tests.integration.conftest import Desk
+from tests.integration.desk import Desk
 
 pytestmark = pytest.mark.integration
 
