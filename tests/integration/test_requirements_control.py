@@ -187,7 +187,7 @@ def test_r19_the_operator_is_told_of_large_trades_days_and_weeks_as_he_prefers(s
     changed = scenario.request("PUT", "/notifications/config", json=body)
     assert (changed.status_code, changed.json()["emails_per_hour"]) == (200, 5)
     shown = scenario.get("/notifications/config")
-    assert (shown["version"], shown["sms_target"][-4:]) == (known["version"] + 1, "4567")
+    assert (shown["version"], shown["sms_target"]) == (known["version"] + 1, "***67")
     assert "555123" not in json.dumps(shown)
     stale = scenario.request("PUT", "/notifications/config", json=body)
     assert stale.status_code == 409
