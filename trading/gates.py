@@ -95,8 +95,6 @@ def _not_ready(view: View) -> Result:
     if view.is_buy:
         if portfolio.snapshot_at is not None and not portfolio.reconciled:
             missing.append("not reconciled with the broker")
-        if portfolio.feed_silent_since is not None:
-            missing.append("no price of any holding comes in")
         if view.candidate.known and view.candidate.atr is None:
             missing.append("ATR needs 15 daily bars")
         if not view.candidate.is_micro and dedupe.count(portfolio.seen) > dedupe.MOST_IDS:
@@ -146,8 +144,12 @@ def _outside_trading_window(view: View) -> Result:
 
 def _price_unavailable(view: View) -> Result:
     limit = dt.timedelta(minutes=view.policy.stale_price_minutes)
+    wanted = f"at most {view.policy.stale_price_minutes} min old"
     if view.candidate.price is None or view.stale_for is None:
-        return False, "no price", f"at most {view.policy.stale_price_minutes} min old", None
+        return False, "no price", wanted, None
+    silent_since = view.portfolio.feed_silent_since
+    if silent_since is not None:
+        return False, "no price of any holding", wanted, f"the feed is silent since {_text(silent_since)}"
     minutes = int(view.stale_for.total_seconds() // 60)
     return view.stale_for <= limit, minutes, view.policy.stale_price_minutes, "minutes of session time"
 

@@ -119,8 +119,8 @@ def test_a_mute_feed_sells_nothing_and_stops_entries_until_a_price_comes() -> No
     assert circuit_breaker.trading_state(desk.row) == "reducing"
     assert alerts(desk, "critical") == [("15:16", "The price feed is silent")]
     desk.recommend("XOM", sector="energy", at=at("15:20"))
-    assert desk.reason == "not_ready"
-    assert "no price of any holding" in desk.gate("not_ready").value
+    assert desk.reason == "price_unavailable"
+    assert desk.gate("price_unavailable").value == "no price of any holding"
     desk.clock(at("17:00"))
     assert sold(desk) == []
     assert len(alerts(desk, "critical")) == 1
@@ -203,8 +203,8 @@ def test_a_jump_over_a_whole_session_is_feed_silence_and_never_a_stale_symbol() 
     desk = held("AAPL", "KO", now=at("20:44"))
     for symbol, clock in (("AAPL", "20:46"), ("KO", "20:59")):
         desk.mark(symbol, "10", at=at(clock))
-    desk.clock(at("22:00", on=TUESDAY))
-    assert alerts(desk, "critical") == [("22:00", "The price feed is silent")]
+    desk.clock(at("22:00", on=TUESDAY))  # at the window's open it was silent for 1 minute of Monday and 15 of Tuesday
+    assert alerts(desk, "critical") == [("14:45", "The price feed is silent")]
     desk.mark("KO", "10", at=at("22:01", on=TUESDAY))
     wednesday = TUESDAY + days(1)
     desk.mark("KO", "10", at=at("14:31", on=wednesday))
