@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
 
-from api.states import EventType, Tier
+from api.states import Tier
+from trading.effects import EventType
 from trading.inputs import Day, EarningsSession
 from trading.money import Symbol, Text
 from trading.policy import TradingPolicy

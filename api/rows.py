@@ -8,7 +8,8 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from api.states import Breaker, EventType, Exact, Tier
+from api.states import Breaker, Exact, Tier
+from trading.effects import EventType
 
 ItemT = TypeVar("ItemT", bound=BaseModel)
 

@@ -1,25 +1,14 @@
 """What the API answers about the engine as it is now, and about commands; money is a decimal string."""
 
 import datetime as dt
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field
 
+from trading.effects import EventType
+
 Exact = Annotated[str, Field(json_schema_extra={"format": "decimal"}, examples=["187.10"])]
 Tier = Literal["conservative", "moderate", "aggressive"]
-EventType = Literal[
-    "breaker_triggered",
-    "breaker_resumed",
-    "tier_changed",
-    "emergency_liquidation",
-    "large_trade",
-    "daily_summary",
-    "weekly_digest",
-    "alert",
-    "kill",
-    "test",
-]
-EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 
 
 class ActiveBreaker(BaseModel):

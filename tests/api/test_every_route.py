@@ -4,7 +4,7 @@ import dataclasses
 import json
 import re
 import urllib.parse
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import hypothesis
@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from api.app import create_app
 from api.parts import Parts
-from api.states import EVENT_TYPES
 from api.tokens import RateLimit
 from streams.codec import encode
 from tests.api.conftest import TOKENS, as_role, settings_for
+from trading.effects import EventType
 from trading.policy import TradingPolicy
 
 OPEN = {"/health", "/ready"}
@@ -178,7 +178,7 @@ NEARLY_RIGHT = {
             "channels": st.dictionaries(st.sampled_from(["sms", "email", "fax"]), st.booleans()),
             "sms_target": st.just("+15551234567") | LEAF,
             "email_target": st.emails() | LEAF,
-            "event_types": st.lists(st.sampled_from([*EVENT_TYPES, "rain"])),
+            "event_types": st.lists(st.sampled_from([*get_args(EventType), "rain"])),
             "sms_per_hour": st.integers(),
         },
     ),

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
@@ -10,10 +10,10 @@ import pytest
 from api import control
 from api.bodies import PreferencesChange
 from api.notifications import changes_of
-from api.states import EVENT_TYPES
 from streams.settings import Settings
 from tests.api.conftest import api_on, as_role
 from tests.api.test_control import call, sent
+from trading.effects import EventType
 
 PHONE = "+15551234567"
 
@@ -49,7 +49,7 @@ async def test_an_account_without_preferences_of_its_own_has_those_of_the_requir
         "channels": {"sms": False, "email": False},
         "sms_target": None,
         "email_target": None,
-        "event_types": list(EVENT_TYPES),
+        "event_types": list(get_args(EventType)),
         "sms_per_hour": 10,
         "emails_per_hour": 20,
         "summary_minutes_after_close": 30,

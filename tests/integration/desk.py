@@ -9,6 +9,36 @@ from typing import Any
 from tests.integration import market
 from tests.integration.harness import Json, Stack
 
+GATES = [
+    "not_actionable",
+    "expired",
+    "superseded",
+    "unknown_symbol",
+    "not_ready",
+    "engine_paused",
+    "circuit_breaker_active",
+    "market_stress",
+    "broad_decline",
+    "active_pool_minimum",
+    "outside_trading_window",
+    "price_unavailable",
+    "ticker_cooldown",
+    "earnings_blackout",
+    "insufficient_confidence",
+    "no_position_to_sell",
+    "already_held",
+    "position_limit_reached",
+    "correlation_too_high",
+    "sector_limit",
+    "portfolio_heat",
+    "reserve_not_backed",
+    "insufficient_active_pool",
+    "below_one_share",
+    "micro_daily_limit",
+    "micro_too_late",
+]
+"""Every gate of a decision, in the contract's order."""
+
 
 @dataclasses.dataclass
 class Desk:

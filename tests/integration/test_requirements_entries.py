@@ -11,39 +11,11 @@ from decimal import Decimal
 import pytest
 
 from tests.integration import market
+from tests.integration.desk import GATES
 from tests.integration.harness import eventually
 from tests.integration.scenario import NEAR, Scenario, gate, size
 
 pytestmark = pytest.mark.integration
-
-GATES = [
-    "not_actionable",
-    "expired",
-    "superseded",
-    "unknown_symbol",
-    "not_ready",
-    "engine_paused",
-    "circuit_breaker_active",
-    "market_stress",
-    "broad_decline",
-    "active_pool_minimum",
-    "outside_trading_window",
-    "price_unavailable",
-    "ticker_cooldown",
-    "earnings_blackout",
-    "insufficient_confidence",
-    "no_position_to_sell",
-    "already_held",
-    "position_limit_reached",
-    "correlation_too_high",
-    "sector_limit",
-    "portfolio_heat",
-    "reserve_not_backed",
-    "insufficient_active_pool",
-    "below_one_share",
-    "micro_daily_limit",
-    "micro_too_late",
-]
 
 
 @pytest.mark.covers("R1.1", "R1.2", "R1.3", "R1.4", "R1.5", "R17.1", "R17.2")

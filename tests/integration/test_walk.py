@@ -9,38 +9,10 @@ from decimal import ROUND_DOWN, Decimal
 import pytest
 
 from tests.integration import market
-from tests.integration.desk import Desk
+from tests.integration.desk import GATES, Desk
 
 pytestmark = pytest.mark.integration
 
-GATES = [
-    "not_actionable",
-    "expired",
-    "superseded",
-    "unknown_symbol",
-    "not_ready",
-    "engine_paused",
-    "circuit_breaker_active",
-    "market_stress",
-    "broad_decline",
-    "active_pool_minimum",
-    "outside_trading_window",
-    "price_unavailable",
-    "ticker_cooldown",
-    "earnings_blackout",
-    "insufficient_confidence",
-    "no_position_to_sell",
-    "already_held",
-    "position_limit_reached",
-    "correlation_too_high",
-    "sector_limit",
-    "portfolio_heat",
-    "reserve_not_backed",
-    "insufficient_active_pool",
-    "below_one_share",
-    "micro_daily_limit",
-    "micro_too_late",
-]
 DECISION_FIELDS = {
     "decision_id",
     "account_id",
