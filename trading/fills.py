@@ -95,7 +95,7 @@ def on_fill(step: Step, event: OrderFill) -> None:
         cumulative_quantity=event.cumulative_quantity,
     )
     step.put_order(outcomes.count(step, order))
-    late = order.side == "sell" and order.status in outcomes.ENDED
+    late = order.side == "sell" and order.status in ENDED
     _after_ending(step, order) if done or late else exits.judge(step, order.symbol)
 
 
