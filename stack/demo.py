@@ -2,7 +2,7 @@
 
 The engine runs on event time (`STONKS_CLOCK=events`) with 500 USD. Each step sends one instant's ticks, or a close's
 bars, and waits until the engine has applied them, as if the year went by tick by tick. The recommendations are those of
-the sample producers (`connectors/samples.py`); micro trading is switched on, as an operator would.
+the sample producers (`connectors/samples.py`); the policy is changed at first, as an operator would.
 """
 
 import asyncio
@@ -26,6 +26,9 @@ from streams.settings import Settings
 from trading.trading_window import Session
 
 SECONDS_FOR_ONE_STEP = 60.0
+OPERATOR = {"micro_trading_enabled": True, "base_allocation_pct": "0.08", "tier_minimum_trades": 18}
+"""What the demo's operator changes at first: more at stake, and more trades before the tier is judged, so that the year
+shows every rule."""
 TOPIC_OF = {
     "Company": "companies",
     "PriceBar": "price-bars",
@@ -57,7 +60,7 @@ class Demo:
             async with aiohttp.ClientSession(base_url=self._addresses.http, headers=self._headers) as self._http:
                 await self._send(self._market.companies())
                 await self._send(self._market.history())
-                await self._configure(micro_trading_enabled=True)
+                await self._configure(**OPERATOR)
                 await self._replay()
                 await self._until("projection_lag")
                 await self._report()
