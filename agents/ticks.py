@@ -25,7 +25,7 @@ _MINUTE = dt.timedelta(minutes=1)
 
 _SYMBOL = re.compile(r"[A-Z][A-Z0-9.\-]{0,9}")
 _NUMBERS = re.compile(r"(?:(?:0|[1-9][0-9]{0,11})(?:\.[0-9]{1,12})? )+")
-_INSTANTS = re.compile(r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z )+")
+_INSTANTS = re.compile(r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|\+00:00) )+")
 _FIRST_YEAR, _LAST_YEAR = 1970, 2099  # as `trading.money.Instant`
 
 

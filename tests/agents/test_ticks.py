@@ -140,3 +140,15 @@ def test_ticks_before_an_instant_are_left_out() -> None:
     assert len(ticks.since(None).prices) == 4
     assert ticks.since(ticks.instants[3] + dt.timedelta(seconds=1)).prices == []
     assert ticks.newest().instants == ticks.instants[3:]
+
+
+def test_both_ways_of_writing_utc_are_read_at_one_pass() -> None:
+    """Python writes +00:00, others Z."""
+    written = [
+        b'{"symbol": "AAPL", "ticks": [{"at": "2026-03-02T15:00:00%s", "price": "1.5"}]}' % utc
+        for utc in (b"Z", b"+00:00")
+    ]
+    first, second = map(_quickly, written)
+    assert first == second
+    assert first is not None
+    assert first.instants == [dt.datetime(2026, 3, 2, 15, tzinfo=dt.UTC)]
