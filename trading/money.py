@@ -81,8 +81,7 @@ def _finite(value: Decimal) -> Decimal:
 
 def _plain(value: Decimal) -> Decimal:
     """Write 1E+2 as 100: the same number must have the same digits before and after a restart."""
-    exponent = value.as_tuple().exponent
-    if not isinstance(exponent, int) or exponent <= 0:
+    if "E+" not in str(value):  # as a positive exponent is written, and nothing else; every number read comes by here
         return value
     return value.quantize(ONE, context=_WIDE) if value else ZERO
 

@@ -16,6 +16,7 @@ from trading.portfolio import Portfolio
 
 T = TypeVar("T")
 CALENDAR = exchange_calendars.get_calendar("XNYS", start="2010-01-04", end="2040-12-31")
+OPENS, CLOSES = CALENDAR.opens_nanos, CALENDAR.closes_nanos
 CENT = Decimal("0.01")
 NEW_YORK = "America/New_York"
 
@@ -60,6 +61,7 @@ class Seen:
         self.realized_peak = Fraction(0)
         self.lots: dict[str, list[list[Fraction]]] = defaultdict(list)
         self.tax = TaxLaw()
+        self.taxed: dict[str, tuple[Decimal, Decimal]] = {}
         self.tier = "moderate"
         self.levels: dict[str, Any] = {}
         self.watched: dict[str, StopLevels] = {}
@@ -84,7 +86,9 @@ def new_york(instant: dt.datetime) -> dt.date:
 
 def is_in_session(instant: dt.datetime) -> bool:
     """Tell whether the exchange is open, by its own calendar."""
-    return bool(CALENDAR.is_open_at_time(stamp(instant), side="left"))
+    nanos = stamp(instant).value
+    place = OPENS.searchsorted(nanos, side="right") - 1
+    return bool(place >= 0 and nanos < CLOSES[place])
 
 
 def window(instant: dt.datetime, *, margin_minutes: int) -> tuple[pandas.Timestamp, pandas.Timestamp]:
