@@ -2,9 +2,11 @@
 
 import datetime as dt
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, NamedTuple, TypeVar
+from functools import cached_property
+from typing import Any, TypeVar
 
 import exchange_calendars
 import pandas
@@ -21,7 +23,8 @@ CENT = Decimal("0.01")
 NEW_YORK = "America/New_York"
 
 
-class Turn(NamedTuple):
+@dataclass(frozen=True)
+class Turn:
     """One step: the account before it (None at the opening) and after it, its event and its effects in order.
 
     `row` is the account after it as the changelog has it, `sent` the effects as the topics have them.
@@ -34,13 +37,20 @@ class Turn(NamedTuple):
     row: bytes
     sent: list[bytes]
 
+    @cached_property
+    def _by_kind(self) -> dict[str | None, list[Any]]:
+        kinds: dict[str | None, list[Any]] = defaultdict(list)
+        for effect in self.effects:
+            kinds[getattr(effect, "kind", None)].append(effect)
+        return dict(kinds)
+
     def of(self, kind: type[T]) -> list[T]:
         """Return the effects of a class."""
         return [effect for effect in self.effects if isinstance(effect, kind)]
 
     def records(self, kind: str) -> list[Any]:
         """Return the records of a kind."""
-        return [effect for effect in self.effects if getattr(effect, "kind", None) == kind]
+        return self._by_kind.get(kind, [])
 
 
 class Seen:

@@ -16,7 +16,10 @@ MOST_BYTES = 512 * 1024
 def plain(_: Seen, turn: Turn) -> None:
     """Money is text, and no number is NaN or infinite, in a row as in a record (35); the row is bounded."""
     assert len(turn.row) < MOST_BYTES
-    for text in (turn.row, *(sent.replace(turn.row, b"{}") for sent in turn.sent)):  # the row once, not in its state too
+    for text in (
+        turn.row,
+        *(sent.replace(turn.row, b"{}") for sent in turn.sent),
+    ):  # the row once, not in its state too
         json.loads(text, parse_float=_no_float, parse_constant=_no_float)
         assert not NOT_A_NUMBER.search(text.decode().lower()), text
 
