@@ -9,7 +9,10 @@ import hashlib
 from decimal import Decimal
 from typing import Literal
 
+from pydantic import PrivateAttr
+
 from trading.effects import Side
+from trading.fragments import Fragments, Writer
 from trading.history import History
 from trading.holdings import Entry, Exit, LiveOrder, Position, Sale, TaxLot
 from trading.inputs import AccountId, BrokerPosition, EarningsSession, Recommendation, TierName
@@ -139,6 +142,8 @@ class Summary(Frozen):
 
 class Portfolio(Frozen):
     """One account as of the inbox offset `seq`; money in dollars."""
+
+    _fragments: Fragments = PrivateAttr(default_factory=Fragments)
 
     account_id: AccountId
     seq: int = -1
@@ -314,7 +319,7 @@ def tier_of(policy: TradingPolicy, name: TierName) -> RiskTier:
 
 def row_bytes(portfolio: Portfolio) -> bytes:
     """Return the row's canonical form: the same portfolio gives the same bytes."""
-    return portfolio.model_dump_json().encode()
+    return _WRITER.write(portfolio, portfolio._fragments)
 
 
 def row_hash(portfolio: Portfolio) -> str:
@@ -325,3 +330,6 @@ def row_hash(portfolio: Portfolio) -> str:
 def hash_of(row: bytes) -> str:
     """Return the hash of a row that is already in its canonical form."""
     return hashlib.sha256(row).hexdigest()
+
+
+_WRITER = Writer(Portfolio)

@@ -112,7 +112,7 @@ def test_the_last_record_of_a_step_that_changed_the_account_is_its_state() -> No
     effects = desk.recommend()
     state: Any = effects[-1]
     assert (state.kind, state.seq, state.hash) == ("account_state", desk.seq, row_hash(desk.row))
-    assert Portfolio.model_validate_json(json.dumps(state.state)) == desk.row
+    assert Portfolio.model_validate_json(json.dumps(dict(state.state))) == desk.row
 
 
 # Anything that passes the schemas of the input topics may come, in any order, about anything.
