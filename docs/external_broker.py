@@ -106,7 +106,9 @@ class Broker:
     def news(self, topic: str) -> Iterator[Json]:
         """Yield what has come to a topic since the last call, up to the end that it has now; first all of it."""
         if topic not in self.tails:
-            consumer = Consumer({"bootstrap.servers": self.kafka, "group.id": str(uuid.uuid4())})
+            consumer = Consumer(
+                {"bootstrap.servers": self.kafka, "group.id": str(uuid.uuid4()), "enable.auto.commit": False}
+            )
             self.tails[topic] = consumer, dict.fromkeys(consumer.list_topics(topic, 30).topics[topic].partitions, 0)
             consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in self.tails[topic][1]])
         consumer, places = self.tails[topic]

@@ -38,7 +38,12 @@ class Outside(Signals):
     @rule()
     def an_unknown_order_fills(self) -> None:
         """Tell of a fill of an order that nobody here placed, twice: no money of ours moves."""
-        body = {"kind": "order_fill", "client_order_id": self.name("hand"), "symbol": "KO", "fill_id": self.name("fill")}
+        body = {
+            "kind": "order_fill",
+            "client_order_id": self.name("hand"),
+            "symbol": "KO",
+            "fill_id": self.name("fill"),
+        }
         before = self.portfolio
         for _ in range(2):
             fill = {"quantity": "1", "price": "8", "cumulative_quantity": "1", "leaves_quantity": "0"}

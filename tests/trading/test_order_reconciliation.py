@@ -1,4 +1,4 @@
-"""The broker's open orders against ours (R1.6): missing fills are found, lost orders end once, foreign ones are kept."""
+"""The broker's open orders against ours (R1.6): missing fills are found, lost ones end once, foreign ones stay."""
 
 from decimal import Decimal
 from typing import Any
