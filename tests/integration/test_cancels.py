@@ -41,7 +41,7 @@ def test_a_kill_asks_a_live_entry_back_and_sells_what_fills_all_the_same(desk: D
     assert Decimal(desk.status()["open_buy_holds"]) == 0
 
 
-@pytest.mark.covers("R4.5", "R11.5")
+@pytest.mark.covers("R4.4", "R11.5")
 def test_a_stop_while_a_tranche_is_live_asks_it_back_and_sells_all_that_filled_once(desk: Desk) -> None:
     symbol, stack = desk.symbol(), desk.stack
     desk.enlist(symbol, "20.00")  # 40.91 x 1.2 = 49.09 dollars, over the threshold: two tranches of a share

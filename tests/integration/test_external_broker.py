@@ -199,7 +199,7 @@ def test_an_order_that_is_gone_ends_once_and_a_fill_after_all_is_kept_and_protec
     assert broker.rows("position_stop_levels")[-1]["stop_price"] == 38
 
 
-@pytest.mark.covers("R4.5")
+@pytest.mark.covers("R4.4")
 def test_a_crossing_while_the_entry_is_live_cancels_it_first_and_sells_what_filled_too_late(broker: Outsider) -> None:
     order = broker.buy()
     broker.accept(order)

@@ -163,6 +163,15 @@ def test_a_given_up_buy_that_fills_after_all_opens_a_position_with_levels() -> N
     assert [sell.quantity for sell in desk.orders("sell")] == [2]
 
 
+def test_a_part_of_a_given_up_buy_that_fills_after_all_completes_its_entry() -> None:
+    desk, order = buying()
+    for _ in range(2):
+        desk.snapshot(positions={})
+    desk.fill(order, "10", cumulative=1)
+    assert (desk.row.positions[0].quantity, desk.row.positions[0].entry_complete) == (1, True)
+    assert (desk.row.entries, desk.row.orders) == ((), ())
+
+
 def test_a_fill_that_nobody_told_of_is_taken_from_two_snapshots_at_the_price_they_imply() -> None:
     desk, order = buying()
     desk.accept(order)

@@ -55,7 +55,7 @@ def test_an_exit_that_the_session_leaves_unfilled_goes_out_again_on_the_next_one
     assert [sell.quantity for sell in desk.orders("sell")] == [4, 4]
 
 
-@pytest.mark.covers("R6.5")
+@pytest.mark.covers("R4.4")
 def test_an_exit_without_an_answer_is_told_of_once_and_never_doubled() -> None:
     desk = Desk()
     desk.hold()
