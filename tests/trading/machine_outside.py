@@ -102,6 +102,21 @@ class Outside(Signals):
         for _ in range(reports):
             self.report()
 
+    @rule(symbol=SYMBOLS, left=st.integers(0, 1))
+    def ours_are_sold_by_hand(self, symbol: str, left: int) -> None:
+        """Hold something in a settled account, and find all or most of it gone: lots and levels go with it."""
+        self.come_to_terms()
+        if not self.portfolio.positions:
+            self.buy_and_fill(symbol=symbol, confidence=D(1), whole=True)
+            self.come_to_terms()
+        for position in self.portfolio.positions[:1]:
+            gone = max(D(0), position.quantity - left)
+            self.broker.shares[position.symbol] -= gone
+            told = [*self.report(), *self.report()]
+            assert not [each for each in told if getattr(each, "kind", "") in ("trade", "ledger_entry")]
+            now = self.portfolio.position(position.symbol)
+            assert (now.quantity if now is not None else 0) == position.quantity - gone
+
     @precondition(lambda self: self.broker.tickets)
     @rule(data=st.data())
     def an_ended_order_fills(self, data: st.DataObject) -> None:
@@ -145,7 +160,7 @@ class Outside(Signals):
         assert all(each.quantity > 0 for each in portfolio.foreign)
         assert portfolio.foreign_orders == ()
 
-    def report(self) -> None:
-        """Send the account as it is, the orders of others too."""
+    def report(self) -> tuple[Any, ...]:
+        """Send the account as it is, the orders of others too, and return what came of it."""
         body: dict[str, Any] = self.broker.account()
-        self.send(body | {"open_orders": [*body["open_orders"], *getattr(self, "strangers", [])]})
+        return self.send(body | {"open_orders": [*body["open_orders"], *getattr(self, "strangers", [])]})

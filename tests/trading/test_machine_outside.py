@@ -22,4 +22,4 @@ class OutsideDays(Outside):
 
 
 TestOutsideDays = OutsideDays.TestCase
-TestOutsideDays.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
+TestOutsideDays.settings = settings(max_examples=20, stateful_step_count=40, deadline=None)
