@@ -187,9 +187,13 @@ def _already_held(view: View) -> Result:
     if view.candidate.building:
         return _NONE
     symbol = view.candidate.symbol
-    foreign = any(position.symbol == symbol and position.quantity != 0 for position in view.portfolio.foreign)
-    held = symbol in view.portfolio.held_symbols or foreign
-    return not held, symbol if held else "none", "none", "the broker's account holds it besides us" if foreign else None
+    detail = None
+    if any(order.symbol == symbol for order in view.portfolio.foreign_orders):
+        detail = "an order that is not ours is open in it"
+    if any(position.symbol == symbol and position.quantity != 0 for position in view.portfolio.foreign):
+        detail = "the broker's account holds it besides us"
+    held = symbol in view.portfolio.held_symbols or detail is not None
+    return not held, symbol if held else "none", "none", detail
 
 
 def _position_limit_reached(view: View) -> Result:

@@ -330,10 +330,14 @@ class OrderUnknown(_OrderEvent):
     reason: Text
 
 
-class BrokerPosition(Foreign):
-    """A position as the broker sees it."""
+Instrument = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9./\-]{0,31}$")]
+"""What an account may hold besides our symbols: an option contract or a currency pair is no reason to refuse it all."""
 
-    symbol: Symbol
+
+class BrokerPosition(Foreign):
+    """A position as the broker sees it; a short one has a negative quantity."""
+
+    symbol: Instrument
     quantity: Number
     avg_entry_price: Natural
 
@@ -343,7 +347,7 @@ class BrokerOrder(Foreign):
 
     client_order_id: Id | None = None
     broker_order_id: Id
-    symbol: Symbol
+    symbol: Instrument
     side: Literal["buy", "sell"]
     quantity: Positive
     filled_quantity: Natural

@@ -15,7 +15,7 @@ from trading.effects import Side
 from trading.fragments import Fragments, Writer
 from trading.history import History
 from trading.holdings import Entry, Exit, LiveOrder, Position, Sale, TaxLot
-from trading.inputs import AccountId, BrokerPosition, EarningsSession, Recommendation, TierName
+from trading.inputs import AccountId, BrokerOrder, BrokerPosition, EarningsSession, Recommendation, TierName
 from trading.market import Closes
 from trading.money import ZERO, Exact, Frozen, Id, Instant, Symbol, total
 from trading.policy import RiskTier, TradingPolicy
@@ -164,6 +164,8 @@ class Portfolio(Frozen):
     cash: Exact = ZERO
     buying_power: Exact = ZERO
     foreign: tuple[BrokerPosition, ...] = ()
+    foreign_orders: tuple[BrokerOrder, ...] = ()
+    foreign_fills: tuple[str, ...] = ()
     realized_pnl: Exact = ZERO
     reserve: Exact = ZERO
     ledger_seq: int = 0

@@ -17,6 +17,7 @@ from trading import (
     macro,
     micro_entries,
     notifications,
+    order_watch,
     rebalancer,
     stale_prices,
     stop_check,
@@ -184,6 +185,7 @@ _SOURCES: tuple[Callable[[Portfolio, dt.datetime], Iterator[Due]], ...] = (
     _tick_due,
     closing.metrics_due,
     notifications.summary_due,
+    order_watch.due,
 )
 """What may fall due, rule by rule: a function of the account and of the instant up to which things are fired."""
 

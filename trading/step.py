@@ -124,7 +124,9 @@ class Step:
         self.touched.add(symbol)
 
     def put_order(self, order: LiveOrder, *, reason: str | None = None) -> None:
-        """Record an order's new state; one that is done moves to those done lately."""
+        """Record an order's new state, which nothing doubts yet; one that is done moves to those done lately."""
+        if order.doubt:
+            order = order.model_copy(update={"doubt": ""})
         orders = tuple(known for known in self.portfolio.orders if known.client_order_id != order.client_order_id)
         done = tuple(known for known in self.portfolio.done if known.client_order_id != order.client_order_id)
         if order.status in ("filled", "cancelled", "rejected"):

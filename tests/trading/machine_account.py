@@ -78,6 +78,8 @@ POLICIES: tuple[dict[str, Any], ...] = (
 class Account(RuleBasedStateMachine):
     """An account, its broker, and a clock that only goes forward."""
 
+    kind_of_broker: type[PaperBroker] = PaperBroker
+
     @initialize(
         start=st.sampled_from(STARTS), changes=st.sampled_from(POLICIES), cash=st.sampled_from(["500", "500", "100000"])
     )
@@ -87,7 +89,7 @@ class Account(RuleBasedStateMachine):
         self.seq = -1
         self.now = dt.datetime.fromisoformat(start).replace(tzinfo=dt.UTC)
         self.laws = Laws()
-        self.broker = PaperBroker(D(cash))
+        self.broker = self.kind_of_broker(D(cash))
         self.prices = dict(PRICES)
         self.earnings: dict[str, tuple[str, str] | None] = dict.fromkeys(SECTORS)
         self.past: list[Event] = []
