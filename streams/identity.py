@@ -14,14 +14,16 @@ SECONDS_TO_ANSWER = 10.0
 
 def topic_ids(bootstrap: str, topics: Iterable[str]) -> dict[str, str]:
     """Return the id of each topic by its name on the broker."""
-    answers = _admin(bootstrap).describe_topics(TopicCollection(list(topics)), request_timeout=SECONDS_TO_ANSWER)
+    admin = _admin(bootstrap)  # whose end would be the end of its answers
+    answers = admin.describe_topics(TopicCollection(list(topics)), request_timeout=SECONDS_TO_ANSWER)
     return {name: str(answer.result().topic_id) for name, answer in answers.items()}
 
 
 def committed(bootstrap: str, group: str) -> dict[tuple[str, int], int]:
     """Return the next offset that a group wants, by topic and partition; empty for a group that nobody knows."""
     asked = [ConsumerGroupTopicPartitions(group)]
-    answers = _admin(bootstrap).list_consumer_group_offsets(asked, request_timeout=SECONDS_TO_ANSWER)
+    admin = _admin(bootstrap)
+    answers = admin.list_consumer_group_offsets(asked, request_timeout=SECONDS_TO_ANSWER)
     return {
         (place.topic, place.partition): place.offset
         for answer in answers.values()

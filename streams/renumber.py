@@ -71,9 +71,10 @@ def fill(
 
 def _give_back(bootstrap: str, before: TopicPartition) -> None:
     """Delete what was filled, so that nobody has to read it; a broker that refuses costs a little time, no more."""
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     with contextlib.suppress(KafkaException):
-        answers: dict[TopicPartition, Future[Any]] = AdminClient(
-            {"bootstrap.servers": bootstrap, "log_level": 0}
-        ).delete_records([before], request_timeout=_SECONDS_TO_GIVE_BACK)
+        answers: dict[TopicPartition, Future[Any]] = admin.delete_records(
+            [before], request_timeout=_SECONDS_TO_GIVE_BACK
+        )
         for answer in answers.values():
             answer.result()
