@@ -112,8 +112,8 @@ def test_with_all_of_kafkas_data_lost_the_account_goes_on_from_postgresql(stack:
     assert stack.status()["open_positions"] == 0
 
     assert stack.request("POST", "/api/trading/resume").status_code == 200
-    price(stack, "WIN", "40.00", "15:30")  # the breaker's pause and the reading's half hour are over
-    assert recommend(stack, "WIN", "15:30")["skip_reason"] is None
+    price(stack, "WIN", "40.00", "16:30")  # the breaker's pause and the reading's half hour are over
+    assert recommend(stack, "WIN", "16:30")["skip_reason"] is None
     assert [position["symbol"] for position in stack.get("/api/trading/positions")["items"]] == ["WIN"]
     later = tables(stack)
     for name in ("reserve_pool_ledger", "fills", "circuit_breaker_events"):
@@ -144,7 +144,7 @@ def test_with_the_tables_of_kafka_lost_the_log_is_folded_on_and_nobody_is_told_t
     after = row(stack)
     same = known["state"].keys() - {"seq", "now"}
     assert {name: after["state"][name] for name in same} == {name: known["state"][name] for name in same}
-    price(stack, "WIN", "37.00", "15:40")
+    price(stack, "WIN", "37.00", "16:40")
     assert [order["purpose"] for order in stack.bodies("orders", symbol="WIN", side="sell")] == ["stop_loss"]
     replayed(stack)
 
