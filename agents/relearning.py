@@ -56,15 +56,17 @@ class Relearning:
         self.forget()
         if not places:
             return
+        topics = {(self._settings.topic(name), partition): (name, partition) for name, partition in places}
         while True:
             try:
-                offsets = await asyncio.to_thread(committed, self._settings.kafka, self._settings.topic(APP))
+                offsets = await asyncio.to_thread(
+                    committed, self._settings.kafka, self._settings.topic(APP), list(topics)
+                )
                 break
             except KafkaException as error:
                 _log.warning("the broker does not say how far the group is", error=repr(error))
                 await asyncio.sleep(SECONDS_BETWEEN_TRIES)
-        topics = {(self._settings.topic(name), partition): (name, partition) for name, partition in places}
-        self._applied = {topics[here]: offset for here, offset in offsets.items() if here in topics}
+        self._applied = {topics[here]: offset for here, offset in offsets.items()}
 
     def begin(self, name: str, partition: int) -> int | None:
         """Return where to begin a partition without a cursor; None for the log's start."""
