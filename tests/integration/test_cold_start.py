@@ -3,7 +3,9 @@
 One stack, which a day of trading goes through: the second loss comes after the first has been lived through.
 """
 
+import asyncio
 import json
+import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +13,9 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from migrations.runner import migrate
 from tests.integration import market
+from tests.integration.engine import Producer, engine
 from tests.integration.harness import PARTITIONS, Json, Stack, eventually, frozen
 
 pytestmark = [pytest.mark.integration, pytest.mark.covers("R18.5")]
@@ -149,6 +153,31 @@ def test_with_the_tables_of_kafka_lost_the_log_is_folded_on_and_nobody_is_told_t
     price(stack, "WIN", "37.00", "16:40")
     assert [order["purpose"] for order in stack.bodies("orders", symbol="WIN", side="sell")] == ["stop_loss"]
     replayed(stack)
+
+
+async def test_a_worker_opens_no_account_before_postgresql_has_said_that_it_knows_none(
+    kafka: str, topic_prefix: str, tmp_path: pathlib.Path, database: str
+) -> None:
+    """It is not ready and says why; when the tables are there the account is opened and what came is decided."""
+    changes = {"STONKS_ACCOUNTS": "paper", "STONKS_DATABASE_URL": database}
+    with engine(kafka, topic_prefix, tmp_path, **changes) as worker:
+        async with Producer(worker) as producer:
+            worker.start()
+            await producer.recommend(3)
+            await worker.when_applied()
+            status, body = worker.ask("worker-1", "/ready")
+            [loaded] = [check for check in json.loads(body)["checks"] if check["name"] == "state_loaded"]
+            assert (status, loaded["ok"]) == (503, False)
+            assert "paper: PostgreSQL cannot be read" in loaded["detail"]
+            kinds = [json.loads(record.value)["kind"] for record in await worker.read("account-inbox")]
+            assert set(kinds) <= {"recommendation", "clock"}
+            assert (kinds.count("recommendation"), await worker.read("decisions")) == (3, [])
+
+            await migrate(database)
+            deadline = asyncio.get_running_loop().time() + 20
+            while len(decided := await worker.read("decisions")) < 3:
+                assert asyncio.get_running_loop().time() < deadline, "the account was not opened"
+            assert {json.loads(record.value)["source_id"] for record in decided} == set(producer.ids)
 
 
 def _group_has_read(stack: Stack) -> bool:

@@ -137,6 +137,39 @@ def test_an_exit_under_way_is_said_again_in_the_same_words_and_an_entry_is_asked
     assert desk.row.open_buy_holds == 0
 
 
+def test_an_exit_that_was_made_after_the_row_was_recorded_is_made_again_under_its_own_id() -> None:
+    """So the broker knows it, sells nothing twice, and its answer makes the row catch up."""
+    desk = Desk()
+    desk.hold("AAPL")
+    recorded_row = desk.row
+    desk.mark("AAPL", "8.95")
+    [sold] = desk.orders("sell", "AAPL")
+    desk.fill(sold, "8.94")
+    cash = desk.row.cash
+
+    late = Desk()
+    late.seq = recorded_row.seq + BEYOND
+    late.send(restored(recorded_row, at=desk.now))
+    late.mark("AAPL", "8.95")
+    [again] = late.orders("sell", "AAPL")
+    assert again.client_order_id == sold.client_order_id
+    assert again.decision_id == sold.decision_id
+    late.fill(again, "8.94")
+    assert (late.row.positions, late.row.cash) == ((), cash)
+
+
+def test_what_the_broker_bought_after_the_row_was_recorded_is_kept_apart_and_told() -> None:
+    desk = Desk()
+    lose_the_log(desk)
+    for _ in range(2):
+        desk.snapshot(cash="480", positions={"KO": "2"})
+    assert [(each.symbol, each.quantity) for each in desk.row.foreign] == [("KO", 2)]
+    assert desk.row.cash == 480
+    assert "differs" in desk.records("alert")[-1].subject
+    desk.snapshot(cash="480", positions={"KO": "2"})
+    assert desk.row.reconciled
+
+
 def test_what_fell_due_meanwhile_adds_no_risk() -> None:
     """The second tranche was due while nobody was there; the breaker that has ended meanwhile has ended."""
     desk = Desk(gradual_entry_threshold_usd="1", gradual_entry_threshold_pct="0.001")
