@@ -85,11 +85,6 @@ class TakingUp:
             account: way_of(self._rows.get(account), found.rows.get(account), inbox=inboxes[account], log_id=log_id)
             for account in able
         }
-        for account, way in ways.items():
-            if way == "take":
-                self._rows[account] = found.rows[account].state
-            if way != "greet":
-                _log.warning("taken up", account_id=account, way=way)
         await self._go_on_numbering(ways, found, inboxes)
         first = openings(ways, self._rows, found.rows, now=self._now, settings=self._settings)
         kept = [
@@ -98,6 +93,11 @@ class TakingUp:
             for value in self.waiting.pop(account, [])
         ]
         await deliver(self._send, [*map(to_inbox, first), *kept])
+        for account, way in ways.items():
+            if way == "take":
+                self._rows[account] = found.rows[account].state
+            if way != "greet":
+                _log.warning("taken up", account_id=account, way=way)
         self.waiting |= {account: self.waiting.get(account, []) for account in held_back}
         self.why = "; ".join(f"{account}: {why}" for account, why in held_back.items())
 
