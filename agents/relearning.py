@@ -20,7 +20,7 @@ from streams.outbox import Outgoing
 from streams.settings import Settings
 from streams.topics import APP
 
-SECONDS_BETWEEN_TRIES = 1.0
+SECONDS_BETWEEN_TRIES = 0.25
 Handle = Callable[[Record], Awaitable[None]]
 
 _log = structlog.get_logger("worker")

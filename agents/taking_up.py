@@ -6,7 +6,7 @@ kept. An account that is opened as new although PostgreSQL knows it would trade 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 
 import structlog
 from aiokafka import TopicPartition
@@ -43,6 +43,7 @@ class TakingUp:
         now: Now,
         log: Log,
         send: Send,
+        held: Callable[[], Iterable[TopicPartition]] = tuple,
         read: Callable[[Collection[str]], Awaitable[Snapshots]] | None = None,
     ) -> None:
         self._settings = settings
@@ -50,6 +51,7 @@ class TakingUp:
         self._now = now
         self._log = log
         self._send = send
+        self._held = held
         self._read = read or self._read_postgresql
         self.waiting: dict[str, list[bytes]] = {}
         self.why = ""
@@ -122,15 +124,16 @@ class TakingUp:
         return await read_snapshots(self._settings.database_url, accounts, partitions=self._settings.partitions)
 
     async def _inboxes(self, accounts: Sequence[str]) -> dict[str, Inbox]:
-        """Return where each account's inbox begins and ends, as often as it takes to be told."""
+        """Return where each account's inbox begins and ends, as often as it takes to be told.
+
+        Asked together with all that is `held`, because a topic that is met for the first time costs a wait.
+        """
         places = {account: self._place(account) for account in accounts}
+        wanted = {*places.values(), *self._held()}
         while True:
             try:
                 async with asyncio.timeout(_SECONDS_TO_ANSWER):
-                    starts, ends = (
-                        await self._log.starts(set(places.values())),
-                        await self._log.ends(set(places.values())),
-                    )
+                    starts, ends = await self._log.starts(wanted), await self._log.ends(wanted)
                 return {account: Inbox(starts[place], ends[place]) for account, place in places.items()}
             except (KafkaError, TimeoutError) as error:
                 _log.warning("the broker does not say where the inbox begins and ends", error=repr(error))

@@ -84,7 +84,9 @@ class Worker:
         self.guards: dict[str, Guard] = {}
         self.open_cursors: list[cursors.Cursor] = []
         self.log = KafkaLog(chosen.kafka)
-        self.taking_up = TakingUp(chosen, rows=self.rows, now=self.now, log=self.log, send=self.send)
+        self.taking_up = TakingUp(
+            chosen, rows=self.rows, now=self.now, log=self.log, send=self.send, held=self._guarded
+        )
         self.relearning = Relearning(chosen, board=self.board)
         self._add_agents()
         self.keeper = Keeper(
@@ -163,6 +165,10 @@ class Worker:
     def _assigned(self) -> set[tuple[str, int]]:
         return set(self.app.consumer.assignment())
 
+    def _guarded(self) -> list[TopicPartition]:
+        topics = {guard.topic for guard in self.guards.values()}
+        return [TopicPartition(*here) for here in self._assigned() if here[0] in topics]
+
     def _begin(self, here: TopicPartition) -> int | None:
         name = here.topic.removeprefix(self.settings.topic_prefix)
         cursor = self._cursor_table(name).get(name, here.partition)
@@ -201,8 +207,8 @@ class Worker:
 
     def _without_cursor(self) -> list[tuple[str, int]]:
         """Return what this worker reads by public topic name and partition, and has no cursor of."""
-        held = [(topic.removeprefix(self.settings.topic_prefix), partition) for topic, partition in self._assigned()]
-        return [here for here in held if here[0] in self.guards and self._cursor_table(here[0]).get(*here) is None]
+        held = [(here.topic.removeprefix(self.settings.topic_prefix), here.partition) for here in self._guarded()]
+        return [here for here in held if self._cursor_table(here[0]).get(*here) is None]
 
     async def _read_calendar(self) -> None:
         """Read the exchange calendar while the tables are recovered, not when the first decision needs it."""
