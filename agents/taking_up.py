@@ -79,6 +79,7 @@ class TakingUp:
         self.why = ""
 
     async def _take_up(self, accounts: Sequence[str]) -> None:
+        generation = self._generation
         inboxes = await self._inboxes(accounts)
         found, held_back = await self._found(accounts, inboxes)
         able = [account for account in accounts if account not in held_back]
@@ -88,6 +89,8 @@ class TakingUp:
             for account in able
         }
         await self._go_on_numbering(ways, found, inboxes)
+        if generation != self._generation:
+            return  # another worker may have them by now
         first = openings(ways, self._rows, found.rows, now=self._now, settings=self._settings)
         kept = [
             Outgoing("account-inbox", account.encode(), value)

@@ -197,3 +197,17 @@ async def test_what_was_revoked_is_forgotten_and_only_the_newest_hold_tries_on(m
     await world.here.begin(["paper"])
     await asyncio.wait_for(trying, 5)  # or it would ask a third time
     assert (world.sent, world.here.waiting, len(world.asked)) == ([], {"paper": []}, 2)
+
+
+async def test_an_account_that_went_to_another_worker_meanwhile_is_left_to_that_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(monkeypatch, inbox=range(30))
+
+    async def read(_: Collection[str]) -> Snapshots:
+        world.here.forget()  # the partitions are revoked while PostgreSQL answers
+        return Snapshots(rows={"paper": kept(9)}, greatest={PLACE: 9})
+
+    monkeypatch.setattr(world.here, "_read", read)
+    await world.here.begin(["paper"])
+    assert (world.rows, world.sent) == ({}, [])
