@@ -21,7 +21,7 @@ from tables.facts import Facts
 from trading import market
 from trading.effects import StopLevels
 from trading.events import BarClosed, EarningsChanged, Event
-from trading.inputs import EarningsDate, PriceBar
+from trading.inputs import FROM_POSTGRESQL, EarningsDate, PriceBar
 from trading.market import SymbolFacts
 
 BARS, COMPANIES, EARNINGS = TOPICS["price-bars"], TOPICS["companies"], TOPICS["earnings-dates"]
@@ -71,7 +71,7 @@ async def when_idle(*, now: Now, board: Board, send: Send) -> None:
 async def on_bar(
     record: Record, *, partitions: int, accounts: Sequence[str], now: Now, facts: Facts, board: Board, send: Send
 ) -> None:
-    """Fold a bar into the symbol's facts; a daily one goes to the accounts that watch the symbol."""
+    """Fold a bar into the symbol's facts; a daily one goes to the accounts that watch the symbol, where it is news."""
     bar = parse(BARS, record.key, record.value, partition=record.partition, partitions=partitions, wall_now=now.wall)
     if isinstance(bar, Poison):
         await deliver(send, [refusal(BARS, record, bar)])
@@ -80,7 +80,8 @@ async def on_bar(
     if bar.interval == "1d":
         after = market.with_bar(_known(facts, bar.symbol), bar)
         facts.put(bar.symbol, after)
-        outgoing += [to_inbox(_closed(bar, after, account, now)) for account in board.accounts(bar.symbol)]
+        told = board.accounts(bar.symbol) if bar.source != FROM_POSTGRESQL else ()
+        outgoing += [to_inbox(_closed(bar, after, account, now)) for account in told]
     await deliver(send, outgoing)
 
 

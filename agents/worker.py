@@ -24,8 +24,10 @@ from agents.canary import Canary
 from agents.decide import decide
 from agents.follow import follow
 from agents.intake import intake
-from agents.openings import accounts_on, openings, pauses
+from agents.openings import accounts_on, pauses
 from agents.readiness import Readiness
+from agents.relearning import Relearning
+from agents.taking_up import TakingUp
 from streams.app import (
     BUFFERED_CHANGES,
     EngineApp,
@@ -81,8 +83,12 @@ class Worker:
 
         self.guards: dict[str, Guard] = {}
         self.open_cursors: list[cursors.Cursor] = []
-        self._add_agents()
         self.log = KafkaLog(chosen.kafka)
+        self.taking_up = TakingUp(
+            chosen, rows=self.rows, now=self.now, log=self.log, send=self.send, held=self._guarded
+        )
+        self.relearning = Relearning(chosen, board=self.board)
+        self._add_agents()
         self.keeper = Keeper(
             self.guards.values(),
             log=self.log,
@@ -97,6 +103,7 @@ class Worker:
             owned=self.owned_accounts,
             broker_is_ours=chosen.broker != "external",
             wall=clock.wall_now,
+            why_waiting=lambda: self.taking_up.why,
         )
         self.app.sensors.add(ReadySensor(self._on_ready))
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
@@ -115,13 +122,18 @@ class Worker:
             self._add(name, partial(intake, **bound))
         idle = partial(watch.when_idle, now=self.now, board=self.board, send=self.send)
         lazily: dict[str, Any] = {"seconds": SECONDS_BETWEEN_FLUSHES, "before": self.facts.flush}
-        self._add("price-ticks", partial(watch.on_ticks, **told, canary=self.canary), when_idle=idle, **lazily)
-        self._add("price-bars", partial(watch.on_bar, **told), **lazily)
-        self._add("companies", partial(watch.on_company, **prices), **lazily)
-        self._add("earnings-dates", partial(watch.on_earnings, **watched), **lazily)
-        self._add("stop-levels", partial(watch.on_levels, **watched, levels=self.levels))
-        step = partial(decide, **common, accounts=here.accounts, rows=self.rows, circuits=self.circuits)
+        self._add_watch("price-ticks", partial(watch.on_ticks, **told, canary=self.canary), when_idle=idle, **lazily)
+        self._add_watch("price-bars", partial(watch.on_bar, **told), **lazily)
+        self._add_watch("companies", partial(watch.on_company, **prices), **lazily)
+        self._add_watch("earnings-dates", partial(watch.on_earnings, **watched), **lazily)
+        self._add_watch("stop-levels", partial(watch.on_levels, **watched, levels=self.levels))
+        here_now: dict[str, Any] = {"rows": self.rows, "circuits": self.circuits, "waiting": self.taking_up.waiting}
+        step = partial(decide, **common, accounts=here.accounts, **here_now)
         self._add("account-inbox", step, seconds=SECONDS_BETWEEN_FLUSHES)
+
+    def _add_watch(self, name: str, handle: partial[Any], **how: Any) -> None:
+        """Add an agent of `watch`: what it has told once it only learns again when its tables are lost."""
+        self._add(name, self.relearning.of(name, handle), **how)
 
     def _add(
         self, name: str, handle: Handle, *, when_idle: Callable[[], Awaitable[None]] | None = None, **how: Any
@@ -153,9 +165,15 @@ class Worker:
     def _assigned(self) -> set[tuple[str, int]]:
         return set(self.app.consumer.assignment())
 
+    def _guarded(self) -> list[TopicPartition]:
+        topics = {guard.topic for guard in self.guards.values()}
+        return [TopicPartition(*here) for here in self._assigned() if here[0] in topics]
+
     def _begin(self, here: TopicPartition) -> int | None:
         name = here.topic.removeprefix(self.settings.topic_prefix)
         cursor = self._cursor_table(name).get(name, here.partition)
+        if cursor is None:
+            cursor = self.relearning.begin(name, here.partition)
         if name != "account-inbox":
             return cursor
         return positions.begin(
@@ -181,11 +199,16 @@ class Worker:
         """Tell the accounts that this worker owns that it is there, then let the guards hand records over."""
         inbox = self.settings.topic("account-inbox")
         owned = accounts_on((partition for topic, partition in self._assigned() if topic == inbox), self.settings)
-        greetings = openings(owned, self.rows, now=self.now, settings=self.settings)
-        await deliver(self.send, map(to_inbox, greetings))
+        await asyncio.gather(self.taking_up.begin(owned), self.relearning.prepare(self._without_cursor()))
         await self._calendar_is_read.wait()
         await self.keeper.open()
         _log.info("ready", accounts=len(owned), partitions=len(self.keeper.positions()))
+        await self.taking_up.until_done()
+
+    def _without_cursor(self) -> list[tuple[str, int]]:
+        """Return what this worker reads by public topic name and partition, and has no cursor of."""
+        held = [(here.topic.removeprefix(self.settings.topic_prefix), here.partition) for here in self._guarded()]
+        return [here for here in held if self._cursor_table(here[0]).get(*here) is None]
 
     async def _read_calendar(self) -> None:
         """Read the exchange calendar while the tables are recovered, not when the first decision needs it."""
@@ -200,6 +223,8 @@ class Worker:
         self.facts.forget()
         self.board.forget()
         self.canary.forget()
+        self.relearning.forget()
+        self.taking_up.forget()
 
     async def _tick(self) -> None:
         """Let time pass for the accounts of this worker; with the events' clock, events do."""
@@ -211,7 +236,7 @@ class Worker:
     async def _watch_over(self) -> None:
         def recovery() -> object:
             tables: Any = self.app.tables
-            return self.app.consumer_generation_id, dict(tables.recovery.active_offsets)
+            return self.app.consumer_generation_id, dict(tables.recovery.active_offsets), self.taking_up.tries
 
         async def broker_answers() -> object:
             async with asyncio.timeout(5):

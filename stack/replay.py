@@ -28,7 +28,7 @@ from stack.supervisor import Supervisor
 from streams.settings import Settings, settings
 from trading.effects import Decision, Effect, Order
 from trading.engine import react
-from trading.events import EVENT
+from trading.events import EVENT, Void
 from trading.portfolio import Portfolio
 from trading.records import AccountState
 
@@ -106,6 +106,8 @@ async def compare(
         if account not in (None, name):
             continue
         event = EVENT.validate_json(message.value or b"")
+        if isinstance(event, Void):
+            continue
         before = rows.get(name)
         if before is not None and message.offset <= before.seq:
             continue

@@ -12,6 +12,8 @@ from trading import money
 from trading.money import ZERO, Foreign, Fraction, Frozen, Id, Natural, Number, Positive, Symbol, Text
 
 LAST_YEAR = 2099
+FROM_POSTGRESQL = "postgresql"
+"""The `source` of a bar that the connectors tell again, because Kafka's data is lost: no news to any account."""
 Action = Literal["buy", "sell", "hold", "watch"]
 TierName = Literal["conservative", "moderate", "aggressive"]
 AccountId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,31}$")]
@@ -110,6 +112,7 @@ class PriceBar(Foreign):
     close: Positive
     volume: Natural
     at: Instant
+    source: Id | None = None
 
     @model_validator(mode="after")
     def _high_is_not_below_low(self) -> Self:

@@ -132,6 +132,17 @@ async def test_a_daily_bar_goes_to_whoever_watches_the_symbol() -> None:
     assert (closed["on"], closed["close"], closed["atr"]) == ("2026-03-02", "2", None)
 
 
+@pytest.mark.covers("R18.5")
+async def test_a_bar_that_is_told_again_from_postgresql_is_a_fact_and_no_news() -> None:
+    market = Market(None, levels())
+    for day in range(15):
+        await market.bar(day * 86_400, source="postgresql")
+    known = market.facts.get("AAPL")
+    assert known is not None
+    assert (len(known.bars), known.atr) == (15, 2)
+    assert {event["kind"] for event in market.sent.inbox} == {"clock"}
+
+
 async def test_a_bar_within_the_day_changes_no_facts() -> None:
     market = Market(None, levels())
     await market.bar(0, interval="5m")

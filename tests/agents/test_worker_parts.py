@@ -15,7 +15,7 @@ from agents import watchdogs
 from agents.clock import Now
 from agents.endpoint import application
 from agents.follow import follow
-from agents.openings import accounts_on, openings, pauses
+from agents.openings import Way, accounts_on, openings, pauses
 from agents.readiness import Readiness
 from streams.in_order import Guard, Nudge
 from streams.keeper import Keeper
@@ -60,9 +60,13 @@ async def test_the_cursor_moves_after_the_record_was_applied_and_is_written_when
     assert table.get(TOPIC, 0) == 3
 
 
+def greeted(rows: dict[str, Portfolio], ways: dict[str, Way], *, now: Now) -> list[Any]:
+    return openings(ways, rows, {}, now=now, settings=SETTINGS)
+
+
 def test_a_worker_opens_the_accounts_without_a_row_and_greets_the_others() -> None:
     now = Now(by_events=True)
-    opened, started = openings(["other", "paper"], {"paper": row(now=at(5))}, now=now, settings=SETTINGS)
+    opened, started = greeted({"paper": row(now=at(5))}, {"other": "open", "paper": "greet"}, now=now)
     assert isinstance(opened, AccountOpened)
     assert (opened.account_id, opened.policy, opened.mode) == ("other", TradingPolicy(mode="paper"), "paper")
     assert isinstance(started, WorkerStarted)
@@ -71,7 +75,7 @@ def test_a_worker_opens_the_accounts_without_a_row_and_greets_the_others() -> No
 
 def test_event_time_goes_on_from_the_rows() -> None:
     now = Now(by_events=True)
-    openings(["paper", "other"], {"paper": row(now=at(5)), "other": row("other")}, now=now, settings=SETTINGS)
+    greeted({"paper": row(now=at(5)), "other": row("other")}, {"paper": "greet", "other": "greet"}, now=now)
     assert now.event_time == at(5)
 
 

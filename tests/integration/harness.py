@@ -157,6 +157,12 @@ class Stack:
         self.process.wait()
         self.process = None
 
+    def lose_kafka(self) -> None:
+        """Remove everything that the broker of a stopped stack has kept, and what was read of it."""
+        assert self.process is None, "the stack still runs"
+        shutil.rmtree(self.data_dir / "kafka")
+        self._seen.clear()
+
     def survivors(self) -> list[psutil.Process]:
         """Return the processes below `stonks up`, of when it was last ended, that are still alive."""
         return [process for process in self._below if is_alive(process)]

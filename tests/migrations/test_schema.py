@@ -122,7 +122,7 @@ async def columns(connection: asyncpg.Connection) -> dict[str, set[str]]:
 
 
 async def test_our_own_migrations_apply_and_the_second_run_does_nothing(database: str) -> None:
-    assert await migrate(database) == ["001_upstream", "018_trading_engine"]
+    assert await migrate(database) == ["001_upstream", "018_trading_engine", "021_log_identity"]
     assert await migrate(database) == []
 
 

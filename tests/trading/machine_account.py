@@ -20,7 +20,7 @@ from tests.trading.occurred import OCCURRED
 from tests.trading.paper_broker import PaperBroker
 from trading.effects import Order, OrderCancel
 from trading.engine import react
-from trading.events import EVENT, Event
+from trading.events import EVENT, AccountRestored, Event
 from trading.policy import RiskTiers, TradingPolicy
 from trading.portfolio import NEVER, Portfolio, row_bytes
 from trading.trading_window import next_session, session_at
@@ -126,7 +126,7 @@ class Account(RuleBasedStateMachine):
         self.past.append(event)
         for effect in effects:
             if isinstance(effect, Order):
-                self.broker.take(effect)
+                self.broker.take(effect, again=isinstance(event, AccountRestored))
             elif isinstance(effect, OrderCancel):
                 ticket = self.broker.tickets[effect.client_order_id]
                 if ticket.is_open and len(self.broker.tickets) % 3:  # sometimes it stays open for a while
