@@ -77,7 +77,6 @@ def test_no_sliding_hour_has_more_than_the_limit_and_no_breaker_alert_waits_for_
     arrivals: list[tuple[int, str]], limit: int
 ) -> None:
     channel, now = Channel(limit), NOON
-    urgent_at: list[dt.datetime] = []
     for number, (seconds, event_type) in enumerate(arrivals):
         for _ in range(seconds // 60):  # a lane looks again while something waits
             now += dt.timedelta(minutes=1)
@@ -88,7 +87,6 @@ def test_no_sliding_hour_has_more_than_the_limit_and_no_breaker_alert_waits_for_
         channel.turn(now)
         if is_urgent(event_type) and no_urgent_waits and len(lately) < min(KEPT, limit):
             assert channel.alone_at[f"n-{number:04d}"] == now
-            urgent_at.append(now)
     for first in channel.sent:
         hour = [each for each in channel.sent if first.at <= each.at < first.at + HOUR]
         assert len(hour) <= limit
