@@ -33,7 +33,7 @@ from trading.preferences import NotificationPreferences
 NOTIFICATIONS = TOPICS["notifications"]
 NAMES: Mapping[Channel, str] = {"sms": "SMS", "email": "mail"}
 _OTHER: Mapping[Channel, Channel] = {"sms": "email", "email": "sms"}
-_WAIT_MS = 500
+_WAIT_MS, _LOOKING_WAIT_MS = 500, 20
 
 _log = structlog.get_logger(__name__)
 
@@ -58,7 +58,11 @@ class MessageDelivery:
     async def run(self) -> None:
         """Deliver what comes; raises aiokafka's `KafkaError` and ConnectionError."""
         settings = self._settings
-        async with producing(settings) as producer, consuming(settings) as looking, consuming(settings) as consumer:
+        async with (
+            producing(settings) as producer,
+            consuming(settings, wait_ms=_LOOKING_WAIT_MS) as looking,
+            consuming(settings) as consumer,
+        ):
             await self._memory.recall(looking, _wall_now())
             await self._memory.write(producer)
             accounts = Accounts(looking, settings)

@@ -53,8 +53,9 @@ class Accounts:
         place = TopicPartition(self._topic, partition_for(account_id.encode(), count))
         async with self._turn:
             end = (await self._consumer.end_offsets([place]))[place]
-            begin = (await self._consumer.beginning_offsets([place]))[place]
-            floor = max(begin, self._looked_until.get(account_id, 0))
+            floor = self._looked_until.get(account_id)
+            if floor is None:
+                floor = (await self._consumer.beginning_offsets([place]))[place]
             high, look = end, _FIRST_LOOK
             while high > floor:
                 low = max(floor, high - look)
@@ -95,12 +96,15 @@ async def read(
         return
     consumer.assign([place])
     consumer.seek(place, begin)
-    while await consumer.position(place) < end:
-        batch = await consumer.getmany(place, timeout_ms=500)
-        for record in batch.get(place, ()):
-            if record.offset >= end:
-                return
-            yield record
+    try:
+        while await consumer.position(place) < end:
+            batch = await consumer.getmany(place, timeout_ms=500)
+            for record in batch.get(place, ()):
+                if record.offset >= end:
+                    return
+                yield record
+    finally:
+        consumer.unsubscribe()  # what it fetches at the end would hold up the next question
 
 
 async def offsets_since(
