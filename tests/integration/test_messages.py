@@ -142,6 +142,12 @@ def sent_rows(desk: Scenario, channel: str) -> int:
     return int(desk.stack.sql(query, channel)[0]["n"])
 
 
+def test_the_doctor_names_the_accounts_that_use_a_channel(desk: Scenario) -> None:
+    looked = desk.stack.run("doctor").stdout
+    assert f"in the SMS sandbox: verified numbers alone; on for {ACCOUNT}" in looked
+    assert f"the refresh token works, and the mailbox answers; on for {ACCOUNT}" in looked
+
+
 def test_a_killed_connector_repeats_no_message(desk: Scenario, sns: FakeSns, gmail: FakeGmail) -> None:
     sms, mails = len(sns.sms), len(gmail.mails)
     desk.stack.child("connectors").kill()
