@@ -1,4 +1,4 @@
-"""The connectors' process, `python -m connectors`: the composition root of the trading connector and the projection.
+"""The connectors' process, `python -m connectors`: the composition root of trading connector, projection and delivery.
 
 Which of them run is the settings' word: no trading connector with `STONKS_BROKER=external`, no projection, and nothing
 else that is about tables, without `STONKS_DATABASE_URL`. Exit codes: 0 after SIGTERM or SIGINT, 2 wrong settings, 4 a
@@ -8,7 +8,7 @@ port in use.
 import asyncio
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 from aiohttp import web
@@ -16,14 +16,17 @@ from pydantic import ValidationError
 
 from connectors.checks import Check
 from connectors.correlations import Correlations
+from connectors.delivery import MessageDelivery
 from connectors.endpoint import application
 from connectors.hand_edits import HandEdits
 from connectors.meters import registry_of
+from connectors.outlets import outlets
 from connectors.parts import SimulatedTrading
 from connectors.projection import Projection
 from connectors.supervision import keep_running
 from streams.build import build
 from streams.settings import Settings, settings
+from trading.deliveries import CHANNELS, Channel
 
 WRONG_SETTINGS, PORT_IN_USE = 2, 4
 TRADES = ("simulated", "external")
@@ -42,19 +45,24 @@ async def serve(chosen: Settings) -> int:
     correlations, hand_edits = Correlations(chosen, check=correlating), HandEdits(chosen, check=editing)
     trading = SimulatedTrading(chosen, broker)
     projection = Projection(chosen, check=projecting, closed=correlations.note)
-    parts = {}
+    delivering = Check("delivery", required=False)
+    channels: dict[Channel, Check] = {name: Check(name, required=False) for name in CHANNELS}
+    parts: dict[Check, Callable[[], Awaitable[None]]] = {}
     if chosen.broker == "simulated":
         parts[broker] = trading.run
     if chosen.database_url.get_secret_value():
         parts |= {projecting: projection.run, correlating: correlations.run, editing: hand_edits.run}
 
+    parts[delivering] = MessageDelivery(chosen, outlets(chosen), check=delivering, checks=channels).run
+    shown = (*parts, *channels.values())
+
     def positions() -> Mapping[str, Mapping[int, int]]:
         return trading.positions
 
     web_app = application(
-        tuple(parts),
+        shown,
         positions=positions,
-        registry=registry_of(tuple(parts), positions=positions, projected=lambda: projection.records),
+        registry=registry_of(shown, positions=positions, projected=lambda: projection.records),
         token=chosen.internal_token.get_secret_value(),
     )
     runner = web.AppRunner(web_app, access_log=None)

@@ -13,13 +13,17 @@ _PATIENCE_MS = 10_000  # a broker that takes longer is away
 
 
 @contextlib.asynccontextmanager
-async def consuming(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
-    """Give a consumer; where its position is not in the log it goes on from the log's start."""
+async def consuming(settings: Settings, *, wait_ms: int = 500) -> AsyncIterator[AIOKafkaConsumer]:
+    """Give a consumer; where its position is not in the log it goes on from the log's start.
+
+    At the log's end the broker holds a fetch back for `wait_ms`, and answers nothing else on that connection meanwhile.
+    """
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         request_timeout_ms=_PATIENCE_MS,
+        fetch_max_wait_ms=wait_ms,
     )
     try:
         await consumer.start()

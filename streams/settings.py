@@ -4,12 +4,18 @@ import functools
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 AccountId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,31}$")]
+
+
+def _or_aws(*names: str) -> Any:
+    """Let a field be set by `STONKS_AWS_…` or by AWS's own variable of that name."""
+    aliases = (f"{prefix}{name}" for prefix in ("stonks_aws_", "aws_") for name in names)
+    return Field(validation_alias=AliasChoices(*aliases))
 
 
 class Settings(BaseSettings):
@@ -41,6 +47,19 @@ class Settings(BaseSettings):
     sim_partial_pct: Annotated[int, Field(ge=0, le=100)] = 0
     sim_reject_pct: Annotated[int, Field(ge=0, le=100)] = 0
     sim_seed: int = 1
+
+    # Messages (R19.5, R19.6). AWS's own variables count too, ours before them.
+    aws_access_key_id: Annotated[SecretStr, _or_aws("access_key_id")] = SecretStr("")
+    aws_secret_access_key: Annotated[SecretStr, _or_aws("secret_access_key")] = SecretStr("")
+    aws_session_token: Annotated[SecretStr, _or_aws("session_token")] = SecretStr("")  # of temporary credentials alone
+    aws_region: Annotated[str, _or_aws("region", "default_region")] = "us-east-1"  # where a phone number is published
+    sns_endpoint_url: str = ""  # another SNS than AWS's, such as a local one
+    gmail_client_id: str = ""
+    gmail_client_secret: SecretStr = SecretStr("")
+    gmail_refresh_token: SecretStr = SecretStr("")
+    gmail_sender: str = ""  # the address that mail comes from
+    gmail_token_url: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - where access tokens are given
+    gmail_api_url: str = "https://gmail.googleapis.com"
 
     worker_id: str = "worker-1"  # internal: the static member id of this worker
     worker_host: str = "127.0.0.1"  # internal

@@ -19,7 +19,7 @@ from confluent_kafka.cimpl import NewTopic
 from pydantic import TypeAdapter
 
 from streams.settings import Settings
-from trading import effects, events, inputs, records
+from trading import deliveries, effects, events, inputs, records
 
 Key = Literal["symbol", "account", "event_id", "market", "symbol/account", "topic", "row"]
 Direction = Literal["in", "internal", "out", "changelog"]
@@ -76,6 +76,7 @@ OUTPUTS: Final = (
     Topic("order-cancels", "account", _of(effects.OrderCancel), "out"),
     Topic("decisions", "account", _of(effects.Decision), "out"),
     Topic("notifications", "account", _of(effects.Notification), "out"),
+    Topic("notification-deliveries", "account", _of(deliveries.Delivery), "out"),
     Topic("records", "account", records.RECORD, "out"),
     Topic("dead-letters", "topic", None, "out"),
 )
@@ -88,6 +89,7 @@ PROJECTED: Final = (
     "decisions",
     "orders",
     "notifications",
+    "notification-deliveries",
     "records",
 )
 """The topics that PostgreSQL holds, by the names under which `projection_offsets` counts them."""

@@ -132,6 +132,9 @@ async def test_its_http_shows_every_part_and_asks_for_the_token(
                 ("projection", False),
                 ("correlations", False),
                 ("hand_edits", False),
+                ("delivery", False),
+                ("sms", False),
+                ("email", False),
             ]
             assert 'stonks_connector_ok{part="broker"} 1.0' in running.get("/metrics", "secret")[1]
 
