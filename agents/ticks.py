@@ -5,7 +5,7 @@ UTC. It refuses nothing by itself: what it does not know goes the long way and g
 
 Prices are put in order as floats, and become Decimals when somebody asks for them. That is exact: a decimal of at most
 15 significant digits comes back unchanged from the nearest double (DBL_DIG of C), so that two different ones have two
-different doubles, and rounding to the nearest never turns their order round. `_LONGEST` allows 13 digits.
+different doubles, and rounding to the nearest never turns their order round. `_LONGEST` allows 12 digits.
 """
 
 import bisect
@@ -35,8 +35,7 @@ _INSTANTS = re.compile(r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2
 _HOUR = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:")
 _HOUR_LENGTH = len("2026-03-02T15:")
 _FIRST_YEAR, _LAST_YEAR = 1970, 2099  # as `trading.money.Instant` and `trading.inputs.Instant`
-_LONGEST = len("1.12345678901")  # a number's text: at most 12 places, 13 digits
-_GREATEST = 10**12  # as `trading.money.Number`
+_LONGEST = 12  # characters of a number: less than 10**12 and at most 12 places, as `trading.money.Number`
 _ZONE = operator.attrgetter("tzinfo")
 
 
@@ -74,8 +73,10 @@ class Ticks(NamedTuple):
 
     def outline(self) -> list[Price]:
         """Return the ticks that the fold of a symbol's facts depends on: each minute's lowest and highest, the last."""
-        order, instants = self.order, self.instants
+        order, instants, prices = self.order, self.instants, self.prices
         last, begin = len(order) - 1, 0
+        if last == 0:
+            return [Price(instants[0], prices[0])]
         places = {last}
         while begin <= last:
             next_minute = instants[begin].replace(second=0, microsecond=0) + _MINUTE
@@ -84,7 +85,7 @@ class Ticks(NamedTuple):
             places.add(begin + minute.index(min(minute)))
             places.add(begin + minute.index(max(minute)))
             begin = end
-        return [Price(instants[place], self.prices[place]) for place in sorted(places)]
+        return [Price(instants[place], prices[place]) for place in sorted(places)]
 
     def _from(self, first: int) -> "Ticks":
         return Ticks(self.symbol, self.instants[first:], self.prices[first:], self.is_quote, self.order[first:])
@@ -165,17 +166,17 @@ def _quickly(value: bytes) -> Ticks | None:
     try:
         found = _decoded(value)
         each: Sequence[Any] = [found] if found.ticks is None else found.ticks
-        if len(each) > MOST or (found.ticks is not None and (found.at is not None or found.price is not None)):
+        if not 0 < len(each) <= MOST or (found.ticks is not None and (found.at is not None or found.price is not None)):
             return None
-        written, prices = [tick.at for tick in each], _plain([tick.price for tick in each])
-        instants, order = list(map(dt.datetime.fromisoformat, written)), list(map(float, prices))
+        written = [tick.at for tick in each]
+        instants = list(map(dt.datetime.fromisoformat, written))
+        prices, order = _numbers([tick.price for tick in each])
+        _numbers([tick.size for tick in (*each, found) if tick.size is not None])
         if (
             _SYMBOL.fullmatch(found.symbol)
             and (found.source is None or (found.source.isascii() and "\0" not in found.source))
             and _are_ours(written, instants)
-            and 0 < min(order) <= max(order) <= _GREATEST
-            and _are_sizes([tick.size for tick in each if tick.size is not None])
-            and (found.size is None or _are_sizes([found.size]))
+            and 0.0 not in order
         ):
             return Ticks(found.symbol, instants, Written(prices), found.source == "quote", order)
     except (msgspec.MsgspecError, ValueError, TypeError, OverflowError):
@@ -191,11 +192,13 @@ def _decoded(value: bytes) -> _Ticks:
         return msgspec.convert(pydantic_core.from_json(value, allow_inf_nan=False), _Ticks)
 
 
-def _plain(numbers: list[Any]) -> list[str]:
-    """Return numbers as text of digits and points alone; raises TypeError or ValueError where one is anything else.
+def _numbers(numbers: list[Any]) -> tuple[list[str], list[float]]:
+    """Return unsigned decimals as text and as floats; raises TypeError or ValueError where one is anything else.
 
     JSON's own are written by their shortest digits, as the model reads them: 187.0 is 187.
     """
+    if not numbers:
+        return [], []
     try:
         joined = "".join(numbers)
     except TypeError:
@@ -206,11 +209,7 @@ def _plain(numbers: list[Any]) -> list[str]:
     digits = joined.replace(".", "")
     if not (digits.isdigit() and digits.isascii()):
         raise ValueError("not a plain decimal")
-    return numbers
-
-
-def _are_sizes(sizes: list[Any]) -> bool:
-    return not sizes or max(map(float, _plain(sizes))) <= _GREATEST
+    return numbers, list(map(float, numbers))
 
 
 def _are_ours(written: list[str], instants: list[dt.datetime]) -> bool:

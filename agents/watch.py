@@ -55,12 +55,13 @@ async def on_ticks(
         if isinstance(ticks, Poison):
             outgoing.append(refusal(TICKS, record, ticks))
             continue
+        symbol = ticks.symbol
         outgoing += minute_passed(now.see(ticks.instants[-1]), accounts)
-        fresh = ticks.since(facts.last_price_at(ticks.symbol))
+        fresh = ticks.since(facts.last_price_at(symbol))
         if fresh.instants:
-            facts.see(ticks.symbol, fresh.outline())
-            moved = partial(_moved, facts, ticks.symbol)
-            outgoing += _stamped(board.look(fresh, moved=moved, wall=wall), now)
+            facts.see(symbol, fresh.outline())
+            if board.accounts(symbol):
+                outgoing += _stamped(board.look(fresh, moved=partial(_moved, facts, symbol), wall=wall), now)
             outgoing += map(to_market_stress, canary.look(fresh))
     if outgoing:
         with facts.held_back():

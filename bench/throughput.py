@@ -17,10 +17,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from bench.report import say
 from tests.integration import market
-from tests.integration.harness import PARTITIONS, Json, Stack, frozen
+from tests.integration.harness import PARTITIONS, Json, Raw, Stack, frozen
 
 SYMBOLS = tuple(f"T{number}" for number in range(20))
-SINGLE, BATCHES, BATCH, SIGNALS = 50_000, 10_000, 100, 3_000
+SINGLE, BATCHES, BATCH, SIGNALS = 100_000, 15_000, 100, 3_000
 DAY = market.FIRST_DAY
 OPEN = dt.datetime.combine(DAY, dt.time(14), tzinfo=dt.UTC)
 
@@ -41,9 +41,10 @@ def measure() -> None:
 
 def _compare(stack: Stack, name: str, records: list[Json], *, ticks_each: int) -> None:
     worker, ticks = stack.child("agents.worker"), len(records) * ticks_each
+    ready = [Raw(json.dumps(record).encode(), record["symbol"].encode()) for record in records]
     begins = _positions(stack)
     with frozen(worker):
-        stack.produce("price-ticks", records)
+        stack.produce("price-ticks", ready)
         used, began = _cpu_seconds(worker), time.perf_counter()
     ends = _ends(stack)
     while any(_positions(stack)[number] < end for number, end in ends.items()):
