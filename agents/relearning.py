@@ -18,10 +18,11 @@ from streams.identity import committed
 from streams.log import Record
 from streams.outbox import Outgoing
 from streams.settings import Settings
-from streams.topics import APP
+from streams.topics import APP, FEED_GROUP, PRICES
 
 SECONDS_BETWEEN_TRIES = 0.25
 Handle = Callable[[Record], Awaitable[None]]
+HandleSome = Callable[[Sequence[Record]], Awaitable[None]]
 
 _log = structlog.get_logger("worker")
 
@@ -37,17 +38,24 @@ class Relearning:
 
     def of(self, name: str, handle: partial[Any]) -> Handle:
         """Return the handler of a topic of `watch`: silent for what was applied before."""
+        apply = self.of_some(name, partial(_one, handle=handle))
+        return lambda record: apply((record,))
+
+    def of_some(self, name: str, handle: partial[Any]) -> HandleSome:
+        """Return the handler of some records of one partition at a time: silent for what was applied before."""
         self._watched.add(name)
         silent = partial(handle, send=_say_nothing)
 
-        async def apply(record: Record) -> None:
-            here = name, record.partition
-            if record.offset < self._applied.get(here, 0):
-                await silent(record)
-                return
-            if self._applied.pop(here, None) is not None:
-                self._board.forget()  # what it believes to have told, it has not
-            await handle(record)
+        async def apply(records: Sequence[Record]) -> None:
+            here = name, records[0].partition
+            applied = self._applied.get(here, 0)
+            told = sum(record.offset < applied for record in records)
+            if told:
+                await silent(records[:told])
+            if told < len(records):
+                if self._applied.pop(here, None) is not None:
+                    self._board.forget()  # what it believes to have told, it has not
+                await handle(records[told:] if told else records)
 
         return apply
 
@@ -56,17 +64,24 @@ class Relearning:
         self.forget()
         if not places:
             return
-        topics = {(self._settings.topic(name), partition): (name, partition) for name, partition in places}
         while True:
             try:
-                offsets = await asyncio.to_thread(
-                    committed, self._settings.kafka, self._settings.topic(APP), list(topics)
-                )
-                break
+                self._applied = await asyncio.to_thread(self._committed, places)
+                return
             except KafkaException as error:
                 _log.warning("the broker does not say how far the group is", error=repr(error))
                 await asyncio.sleep(SECONDS_BETWEEN_TRIES)
-        self._applied = {topics[here]: offset for here, offset in offsets.items()}
+
+    def _committed(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        groups = {name: FEED_GROUP if name == PRICES else APP for name, _ in places}
+        found: dict[tuple[str, int], int] = {}
+        for group in sorted(set(groups.values())):
+            here = {
+                (self._settings.topic(name), number): (name, number) for name, number in places if groups[name] == group
+            }
+            offsets = committed(self._settings.kafka, self._settings.topic(group), list(here))
+            found |= {here[place]: offset for place, offset in offsets.items()}
+        return found
 
     def begin(self, name: str, partition: int) -> int | None:
         """Return where to begin a partition without a cursor; None for the log's start."""
@@ -75,6 +90,10 @@ class Relearning:
     def forget(self) -> None:
         """Drop everything: the partitions have been revoked."""
         self._applied.clear()
+
+
+async def _one(records: Sequence[Record], *, handle: partial[Any], **changes: Any) -> None:
+    await handle(records[0], **changes)
 
 
 async def _say_nothing(outgoing: Outgoing) -> Awaitable[object]:

@@ -22,7 +22,7 @@ from agents import clock, endpoint, watch, watchdogs
 from agents.board import Board
 from agents.canary import Canary
 from agents.decide import decide
-from agents.follow import follow
+from agents.follow import follow, follow_feed
 from agents.intake import intake
 from agents.openings import accounts_on, pauses
 from agents.readiness import Readiness
@@ -39,12 +39,14 @@ from streams.app import (
     or_end_loudly,
 )
 from streams.app import sender as sender_of
+from streams.feed import Feed, KafkaSource, common_numbers
+from streams.held import Held
 from streams.in_order import Guard
 from streams.keeper import Keeper
 from streams.log import KafkaLog, Record
 from streams.outbox import deliver, to_inbox
 from streams.settings import Settings, settings
-from streams.topics import TOPICS, partition_for
+from streams.topics import APP, FEED_GROUP, PRICES, TOPICS, partition_for
 from tables import cursors, positions
 from tables.circuit import circuit
 from tables.facts import Facts
@@ -54,6 +56,16 @@ from trading.policy import TradingPolicy
 
 WRONG_SETTINGS, PORT_IN_USE = 2, 4
 INTAKE = ("recommendations", "trend-summaries", "macro-events", "market-stress", "commands", "broker-events")
+WITH_PRICES = (
+    "recommendations",
+    "trend-summaries",
+    "price-bars",
+    "companies",
+    "earnings-dates",
+    "stop-levels",
+    *(f"{APP}-{table}-changelog" for table in ("facts", "levels", "cursors")),
+)
+"""What must lie on this worker with a symbol's prices."""
 SECONDS_BETWEEN_FLUSHES = 1.0
 
 Handle = Callable[[Record], Awaitable[None]]
@@ -81,7 +93,7 @@ class Worker:
         self.board = Board(self.levels)
         self.canary = Canary(TradingPolicy().canary_symbol)
 
-        self.guards: dict[str, Guard] = {}
+        self.guards: dict[str, Held] = {}
         self.open_cursors: list[cursors.Cursor] = []
         self.log = KafkaLog(chosen.kafka)
         self.taking_up = TakingUp(
@@ -89,13 +101,15 @@ class Worker:
         )
         self.relearning = Relearning(chosen, board=self.board)
         self._add_agents()
+        self.feed = Feed(chosen.topic(PRICES), source=KafkaSource(chosen.kafka, group=chosen.topic(FEED_GROUP)))
+        watch_prices = self._add_prices()
         self.keeper = Keeper(
             self.guards.values(),
             log=self.log,
             assigned=self._assigned,
             begin=self._begin,
             lost=self._lost,
-            commit=partial(commit, self.app) if not chosen.unsafe_no_guard else self._commit_nothing,
+            commit=self._commit if not chosen.unsafe_no_guard else self._commit_nothing,
         )
         self.readiness = Readiness(
             keeper=self.keeper,
@@ -108,22 +122,27 @@ class Worker:
         self.app.sensors.add(ReadySensor(self._on_ready))
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
         self._calendar_is_read = asyncio.Event()
-        self.app.beside = (self._read_calendar, self._serve, self.keeper.run, self._tick, self._watch_over)
+        self.app.beside = (
+            self._read_calendar,
+            self._serve,
+            self.keeper.run,
+            self._tick,
+            self._watch_over,
+            watch_prices,
+        )
+        self.app.at_end = self.keeper.close
 
     def _add_agents(self) -> None:
         here = self.settings
         common: dict[str, Any] = {"partitions": here.partitions, "send": self.send}
         prices: dict[str, Any] = {**common, "now": self.now, "facts": self.facts}
         watched: dict[str, Any] = {**prices, "board": self.board}
-        told: dict[str, Any] = {**watched, "accounts": here.accounts}
         for name in INTAKE:
             topic = TOPICS[name]
             bound = {**prices, "topic": topic, "partitions": topic.partition_count(here), "accounts": here.accounts}
             self._add(name, partial(intake, **bound))
-        idle = partial(watch.when_idle, now=self.now, board=self.board, send=self.send)
         lazily: dict[str, Any] = {"seconds": SECONDS_BETWEEN_FLUSHES, "before": self.facts.flush}
-        self._add_watch("price-ticks", partial(watch.on_ticks, **told, canary=self.canary), when_idle=idle, **lazily)
-        self._add_watch("price-bars", partial(watch.on_bar, **told), **lazily)
+        self._add_watch("price-bars", partial(watch.on_bar, **watched, accounts=here.accounts), **lazily)
         self._add_watch("companies", partial(watch.on_company, **prices), **lazily)
         self._add_watch("earnings-dates", partial(watch.on_earnings, **watched), **lazily)
         self._add_watch("stop-levels", partial(watch.on_levels, **watched, levels=self.levels))
@@ -135,22 +154,47 @@ class Worker:
         """Add an agent of `watch`: what it has told once it only learns again when its tables are lost."""
         self._add(name, self.relearning.of(name, handle), **how)
 
-    def _add(
-        self, name: str, handle: Handle, *, when_idle: Callable[[], Awaitable[None]] | None = None, **how: Any
-    ) -> None:
+    def _add(self, name: str, handle: Handle, **how: Any) -> None:
         """Add the agent of a topic: its guard, its cursor, and the function that applies a record."""
         topic = self.settings.topic(name)
         guard = Guard(topic, log=KafkaLog(self.settings.kafka), enabled=not self.settings.unsafe_no_guard)
-        cursor = cursors.Cursor(self._cursor_table(name), name, **how)
-        self.guards[name] = guard
-        self.open_cursors.append(cursor)
+        cursor = self._add_cursor(name, guard, **how)
 
         async def run(stream: StreamT[Any]) -> None:
             arriving = arrivals(stream, guard)
-            await or_end_loudly(follow(arriving, guard=guard, cursor=cursor, handle=handle, when_idle=when_idle))
+            await or_end_loudly(follow(arriving, guard=guard, cursor=cursor, handle=handle))
 
         source = self.app.topic(topic, key_type=bytes, value_type=bytes, acks=self.settings.unsafe_no_guard)
         self.app.agent(source, name=name)(run)
+
+    def _add_prices(self) -> Callable[[], Awaitable[None]]:
+        """Add the reader of `price-ticks`, which goes past Faust, and return what runs it."""
+        here = self.settings
+        cursor = self._add_cursor(PRICES, self.feed, seconds=SECONDS_BETWEEN_FLUSHES, before=self.facts.flush)
+        handle = partial(
+            watch.on_ticks,
+            partitions=here.partitions,
+            accounts=here.accounts,
+            now=self.now,
+            facts=self.facts,
+            board=self.board,
+            canary=self.canary,
+            send=self.send,
+        )
+        idle = partial(watch.when_idle, now=self.now, board=self.board, send=self.send)
+        handle_some = self.relearning.of_some(PRICES, handle)
+        return partial(follow_feed, self.feed, cursor=cursor, handle=handle_some, when_idle=idle)
+
+    def _add_cursor(self, name: str, held: Held, **how: Any) -> cursors.Cursor:
+        cursor = cursors.Cursor(self._cursor_table(name), name, **how)
+        self.guards[name] = held
+        self.open_cursors.append(cursor)
+        return cursor
+
+    async def _commit(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Tell the broker how far this worker is: a hint to Faust, and what stands in where the tables are lost."""
+        await commit(self.app, positions)
+        await self.feed.commit(positions)
 
     async def _commit_nothing(self, positions: Mapping[TopicPartition, int]) -> None:
         """Leave the offsets to Faust, as the test without the guard wants it."""
@@ -163,7 +207,14 @@ class Worker:
         return self.market_cursors if TOPICS[name].partitions == 1 else self.cursors
 
     def _assigned(self) -> set[tuple[str, int]]:
-        return set(self.app.consumer.assignment())
+        """Return the partitions of this worker: those that Faust assigned, and of the prices the same numbers.
+
+        A symbol's records must meet in one worker, and the tables that the prices write to must be here.
+        """
+        assigned = set(self.app.consumer.assignment())
+        together = [self.settings.topic(name) for name in WITH_PRICES]
+        prices = self.settings.topic(PRICES)
+        return assigned | {(prices, number) for number in common_numbers(assigned, together)}
 
     def _guarded(self) -> list[TopicPartition]:
         topics = {guard.topic for guard in self.guards.values()}

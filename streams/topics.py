@@ -5,6 +5,7 @@ A record's partition is Java's default, murmur2 of the key's bytes, because a sy
 before anything produces to them: Faust consumes nothing from one that did not exist when it started.
 """
 
+import functools
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ def _of(model: Any) -> TypeAdapter[Any]:
 
 
 APP: Final = "stonks"
+PRICES: Final = "price-ticks"  # the topic that a worker reads past Faust
+FEED_GROUP: Final = f"{APP}-prices"  # under which it commits, as nobody but its members may commit for Faust's group
 """The Faust application's id after the prefix; its tables' changelogs are named `<prefix>stonks-<table>-changelog`."""
 
 INPUTS: Final = (
@@ -124,6 +127,7 @@ class TopicsError(Exception):
     """The topics are not as they must be; the text says which, how, and the mend."""
 
 
+@functools.lru_cache(maxsize=16_384)
 def partition_for(key: bytes, partitions: int) -> int:
     """Return the partition of a key as Java's default partitioner computes it: murmur2, sign bit cleared, modulo."""
     return int(murmur2(key) & 0x7FFFFFFF) % partitions

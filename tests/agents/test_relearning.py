@@ -1,5 +1,6 @@
 """A worker whose tables are lost while the log is there learns again in silence, up to where the group had read."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ async def prepared(
         asked.append((group, places))
         if len(asked) == 1:
             raise KafkaException
-        return offsets
+        return {here: offset for here, offset in offsets.items() if here in places}
 
     monkeypatch.setattr(relearning, "committed", committed)
     monkeypatch.setattr(relearning, "SECONDS_BETWEEN_TRIES", 0)
@@ -45,7 +46,8 @@ async def prepared(
     here = Relearning(SETTINGS, board=board)
     here.of("price-ticks", relearning.partial(say))
     await here.prepare([("price-ticks", 1), ("commands", 1)])
-    assert asked == [("mine-stonks", [("mine-price-ticks", 1), ("mine-commands", 1)])] * 2
+    of_faust, past_faust = ("mine-stonks", [("mine-commands", 1)]), ("mine-stonks-prices", [("mine-price-ticks", 1)])
+    assert asked == [of_faust, of_faust, past_faust]  # the first time nobody answered
     return here, board
 
 
@@ -58,6 +60,24 @@ async def test_what_was_told_is_folded_in_silence_and_what_was_not_is_told(monke
     await apply(record(0, partition=0))  # of a partition that has its cursor
     assert table == [0, 1, 2, 3, 0]
     assert [one.value for one in sent] == [b"2", b"3", b"0"]
+
+
+async def test_of_some_records_at_once_those_that_were_told_are_folded_in_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here, _ = await prepared(monkeypatch, {("mine-price-ticks", 1): 2})
+    sent, table = Sent(), list[list[int]]()
+
+    async def say_all(records: Sequence[Record], *, send: Send) -> None:
+        table.append([found.offset for found in records])
+        await deliver(send, [Outgoing("account-inbox", b"paper", b"%d" % found.offset) for found in records])
+
+    apply = here.of_some("price-ticks", relearning.partial(say_all, send=sent))
+    await apply([record(0)])
+    await apply([record(1), record(2), record(3)])
+    await apply([record(4), record(5)])
+    assert table == [[0], [1], [2, 3], [4, 5]]
+    assert [one.value for one in sent] == [b"2", b"3", b"4", b"5"]
 
 
 async def test_intake_goes_on_where_the_group_had_read_and_watch_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
