@@ -41,6 +41,7 @@ from streams.app import (
 from streams.app import sender as sender_of
 from streams.feed import Feed, KafkaSource, common_numbers
 from streams.held import Held
+from streams.identity import Bookmark
 from streams.in_order import Guard
 from streams.keeper import Keeper
 from streams.log import KafkaLog, Record
@@ -101,7 +102,8 @@ class Worker:
         )
         self.relearning = Relearning(chosen, board=self.board)
         self._add_agents()
-        self.feed = Feed(chosen.topic(PRICES), source=KafkaSource(chosen.kafka, group=chosen.topic(FEED_GROUP)))
+        self.feed = Feed(chosen.topic(PRICES), source=KafkaSource(chosen.kafka))
+        self.bookmark = Bookmark(chosen.kafka, chosen.topic(FEED_GROUP))
         watch_prices = self._add_prices()
         self.keeper = Keeper(
             self.guards.values(),
@@ -194,7 +196,8 @@ class Worker:
     async def _commit(self, positions: Mapping[TopicPartition, int]) -> None:
         """Tell the broker how far this worker is: a hint to Faust, and what stands in where the tables are lost."""
         await commit(self.app, positions)
-        await self.feed.commit(positions)
+        read = {(here.topic, here.partition): at for here, at in positions.items() if here.topic == self.feed.topic}
+        self.bookmark.put(read)
 
     async def _commit_nothing(self, positions: Mapping[TopicPartition, int]) -> None:
         """Leave the offsets to Faust, as the test without the guard wants it."""

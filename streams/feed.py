@@ -37,19 +37,12 @@ class Source(Protocol):
     async def position(self, partition: TopicPartition) -> int:
         """Return the offset before which everything was given, or is no record."""
 
-    async def commit(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Let the broker remember how far these partitions were applied."""
-
 
 class KafkaSource:
-    """Read a broker's log without joining a group; waits for a broker that is away.
+    """Read a broker's log without a group; waits for a broker that is away."""
 
-    `group` only names what is committed: nobody joins it, so that nothing but the caller says who reads what.
-    """
-
-    def __init__(self, bootstrap: str, *, group: str) -> None:
+    def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
-        self._group = group
         self._connected: AIOKafkaConsumer | None = None
 
     async def begin(self, begins: Mapping[TopicPartition, int]) -> None:
@@ -74,16 +67,6 @@ class KafkaSource:
         """Return the offset before which everything was given, or is no record."""
         return int(await (await self._consumer()).position(partition))
 
-    async def commit(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Let the broker remember how far these partitions were applied; it may be away, this is a hint."""
-        consumer = await self._consumer()
-        held = {here: at for here, at in positions.items() if here in consumer.assignment()}
-        if held:
-            try:
-                await consumer.commit(held)
-            except KafkaError as error:
-                _log.warning("the broker does not take the position", error=repr(error))
-
     async def close(self) -> None:
         """Disconnect."""
         if self._connected is not None:
@@ -93,10 +76,7 @@ class KafkaSource:
     async def _consumer(self) -> AIOKafkaConsumer:
         while self._connected is None:
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap,
-                group_id=self._group,
-                enable_auto_commit=False,
-                auto_offset_reset="none",
+                bootstrap_servers=self._bootstrap, enable_auto_commit=False, auto_offset_reset="none"
             )
             try:
                 await consumer.start()
@@ -125,10 +105,6 @@ class Feed(Held):
         """Let `slices` say when what lies before `ends` has been applied."""
         if self._nudged is None:
             self._nudged = dict(ends)
-
-    async def commit(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Let the broker remember those of these positions that are this topic's."""
-        await self._source.commit({here: at for here, at in positions.items() if here.topic == self.topic})
 
     async def slices(self) -> AsyncIterator[Sequence[Record] | None]:
         """Give records of one partition, some at a time; None says that what lay before a nudge has been applied.

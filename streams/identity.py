@@ -1,10 +1,10 @@
 """Which log this is, and how far a group has read it: what the broker itself remembers of topics and of consumers.
 
 A topic that is made anew has another id, whatever its name and its offsets: so a lost log is known for one, also when
-the new one is already longer. Everything here blocks, and raises `KafkaException` when the broker does not answer.
+the new one is already longer. The functions block, and raise `KafkaException` when the broker does not answer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from confluent_kafka import Consumer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -29,3 +29,19 @@ def committed(bootstrap: str, group: str, places: Iterable[tuple[str, int]]) -> 
     finally:
         consumer.close()
     return {(place.topic, place.partition): place.offset for place in answers if place.offset >= 0}
+
+
+class Bookmark:
+    """Tell the broker how far a group has read that nobody joins: who reads what is said elsewhere."""
+
+    def __init__(self, bootstrap: str, group: str) -> None:
+        self._options = {"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False, "log_level": 0}
+        self._consumer: Consumer | None = None
+
+    def put(self, positions: Mapping[tuple[str, int], int]) -> None:
+        """Send the next offsets of these topics and partitions, for `committed` to return; awaits no answer."""
+        if not positions:
+            return
+        self._consumer = self._consumer or Consumer(self._options)
+        offsets = [TopicPartition(topic, partition, at) for (topic, partition), at in positions.items()]
+        self._consumer.commit(offsets=offsets, asynchronous=True)

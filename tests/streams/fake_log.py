@@ -64,9 +64,6 @@ class FakeSource:
         given = all(one.offset < self.at[number] for one in self.records.get(number, ()))
         return max(self.at[number], self.markers.get(number, 0)) if given else self.at[number]
 
-    async def commit(self, positions: Mapping[TopicPartition, int]) -> None:
-        raise AssertionError("nothing is committed here")
-
 
 async def arriving(arrivals: Iterable[Record | Nudge]) -> AsyncIterator[Record | Nudge]:
     for arrival in arrivals:

@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import OffsetOutOfRangeError
 from confluent_kafka import TopicPartition as AdminPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from streams.feed import Feed, KafkaSource, common_numbers
-from streams.identity import committed
 from streams.log import Record
 from tests.streams.fake_log import TOPIC, FakeSource, record
 
@@ -134,7 +133,7 @@ async def test_a_real_log_is_read_from_any_offset_and_again_after_another_assign
     topic = topic_prefix + "feed"
     admin = AdminClient({"bootstrap.servers": kafka})
     admin.create_topics([NewTopic(topic, 2, 1)])[topic].result()
-    source = KafkaSource(kafka, group=topic)
+    source = KafkaSource(kafka)
     feed = Feed(topic, source=source)
     slices = feed.slices()
     feed.open({})
@@ -154,8 +153,6 @@ async def test_a_real_log_is_read_from_any_offset_and_again_after_another_assign
         await sure.send_and_wait(topic, b"x", key=b"k", partition=1)
     assert await read(feed, slices, {1: 7}) == [(1, 5)]  # the commit marker is no record
     assert feed.positions == {1: 7}
-    await feed.commit({TopicPartition(topic, 1): 7, TopicPartition("another", 1): 3, TopicPartition(topic, 0): 1})
-    assert committed(kafka, topic, [(topic, 0), (topic, 1)]) == {(topic, 1): 7}  # no member of the group, and not of 0
     for answer in admin.delete_records([AdminPartition(topic, 0, 3)]).values():
         answer.result()
     await feed.close()
