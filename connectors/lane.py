@@ -20,6 +20,7 @@ from trading.effects import Notification
 from trading.preferences import NotificationPreferences
 
 SECONDS_TO_SEND = 15.0
+SECONDS_AT_THE_END = 3.0
 FIRST_REST, REST_FACTOR = 2.0, 4
 """Seconds before the second try, and how much longer before the third."""
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -127,8 +128,9 @@ class Lane:
             attempts += 1
             await self._note(message, Outcome("pending", attempts, may_have_arrived=True), covers)
             crash_point("delivery.begun")
+            sent = Outcome("sent", attempts, may_have_arrived=True)
             try:
-                await self._send(message, target)
+                await self._send(message, target, sent, covers)
             except NotDelivered as error:
                 problem, may_have_arrived = str(error), may_have_arrived or error.may_have_arrived
                 self._check.fails(problem)
@@ -138,15 +140,22 @@ class Lane:
             else:
                 crash_point("delivery.sent")
                 self._check.holds("the last message was sent")
-                return Outcome("sent", attempts, may_have_arrived=True)
+                return sent
         return Outcome("failed", attempts, may_have_arrived, problem)
 
-    async def _send(self, message: Notification, target: str) -> None:
+    async def _send(self, message: Notification, target: str, sent: Outcome, covers: tuple[str, ...]) -> None:
+        """Send once; where the process is asked to end meanwhile, wait a little, so that what has left is known."""
+        sending = asyncio.ensure_future(in_a_thread(lambda: self._outlet.send(message, target=target)))
         try:
             async with asyncio.timeout(SECONDS_TO_SEND):
-                await in_a_thread(lambda: self._outlet.send(message, target=target))
+                await asyncio.shield(sending)
         except TimeoutError:
             raise NotDelivered(f"no end after {SECONDS_TO_SEND:.0f} s", may_have_arrived=True) from None
+        except asyncio.CancelledError:
+            await asyncio.wait({sending}, timeout=SECONDS_AT_THE_END)
+            if sending.done() and sending.exception() is None:
+                await self._settle(message, sent, covers)
+            raise
 
     async def _settle(self, message: Notification, outcome: Outcome, covers: tuple[str, ...] = ()) -> None:
         await self._note(message, outcome, covers)

@@ -5,6 +5,7 @@ import contextlib
 import datetime as dt
 import json
 import pathlib
+import signal
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -122,10 +123,13 @@ async def test_a_message_goes_out_on_each_channel_that_is_on_and_a_restart_repea
         assert fates["one", "sms"] == fates["one", "email"] == ("sent", 1, None)
         assert fates["old", "sms"] == fates["old", "email"] == ("dropped", 0, "older than a day")
         running.until(lambda here: here.checks().get("sms") is True and here.checks().get("email") is True)
-    only_mail = BOTH.model_copy(update={"channels": Channels(email=True), "event_types": ("alert",)})
-    await post.prefer(2, only_mail)
+    wanted = ("alert", "breaker_triggered")
+    await post.prefer(2, BOTH.model_copy(update={"channels": Channels(email=True), "event_types": wanted}))
     await post.tell(
-        message("two"), message("three", "alert"), message("four", "test", channel="sms"), message("five", "alert")
+        message("two", "tier_changed"),
+        message("three", "alert"),
+        message("four", "test", channel="sms"),
+        message("five", "alert"),
     )
     with post.run():
         fates = await post.until(are_settled("three", "five", channels=("email",)))
@@ -133,6 +137,25 @@ async def test_a_message_goes_out_on_each_channel_that_is_on_and_a_restart_repea
         assert fates["four", "sms"] == ("dropped", 0, "no channel that it is meant for is on")
     assert post.sms == ["Stonks paper: subject of one. body"]
     assert sorted(post.mails) == [f"Stonks paper: subject of {name}" for name in ("five", "one", "three")]
+
+
+async def test_asked_to_end_in_the_middle_of_a_send_it_notes_what_left(post: Post, gmail: FakeGmail) -> None:
+    await post.prefer(1, BOTH.model_copy(update={"channels": Channels(email=True)}))
+    gmail.always = "late"
+    try:
+        with post.run() as running:
+            before = len(gmail.requests)
+            await post.tell(message("one"))
+            running.until(lambda _: any(path.endswith("/send") for path in gmail.requests[before:]))
+            running.child.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(running.child.wait, 10) == 0
+    finally:
+        gmail.always = None
+    assert (await post.fates())["one", "email"] == ("sent", 1, None)
+    with post.run():
+        await post.tell(message("two"))
+        await post.until(are_settled("two", channels=("email",)))
+    assert post.mails == ["Stonks paper: subject of one", "Stonks paper: subject of two"]
 
 
 @pytest.mark.parametrize(("point", "most"), [("delivery.begun", 1), ("delivery.sent", 2)])

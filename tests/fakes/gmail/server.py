@@ -1,8 +1,8 @@
 """Gmail and Google's token endpoint as far as delivery uses them, with scripted faults.
 
 `faults` are taken one a request, oldest first: `revoked` and `token-500` (the token endpoint), `401`, `403`, `429`,
-`500`, `slow` (no answer in time), `lost` (the mail is taken, the answer is not given). `always` stands until it is
-None again.
+`500`, `slow` (no answer in time), `late` (an answer after a second and a half), `lost` (the mail is taken, the answer
+is not given). `always` stands until it is None again.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from aiohttp import web
 
 from tests.fakes.local import LocalServer, cut
 
-SECONDS_TOO_SLOW = 60.0
+SECONDS_TOO_SLOW, SECONDS_LATE = 60.0, 1.5
 _OF_THE_TOKEN = {"revoked", "token-500"}
 REFRESH_TOKEN = "refresh-canary-77aa"
 
@@ -54,6 +54,8 @@ class FakeGmail(LocalServer):
         fault = self._fault(of_the_token=False)
         if fault == "slow":
             await asyncio.sleep(SECONDS_TOO_SLOW)
+        if fault == "late":
+            await asyncio.sleep(SECONDS_LATE)
         if request.headers.get("Authorization", "").removeprefix("Bearer ") not in self._tokens:
             fault = "401"
         if fault and fault.isdigit():
