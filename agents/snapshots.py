@@ -20,6 +20,8 @@ SECONDS_TO_ANSWER = 5.0
 _GREATEST = "SELECT account_id, seq FROM account_states"
 _ROWS = "SELECT account_id, state::text AS state, hash, log_id FROM account_states WHERE account_id = ANY ($1::text[])"
 
+_MEND = "put back the one that had, or delete it to begin anew"
+
 
 class Kept(NamedTuple):
     """An account's row as last projected, its recorded hash, and the log that its `seq` is an offset of, if known."""
@@ -76,7 +78,7 @@ def judge(state: str, recorded: str, log_id: str | None) -> Kept | str:
     try:
         row = Portfolio.model_validate_json(state)
     except ValidationError as error:
-        return f"its row is none of this build's: {error.error_count()} fields are wrong"
+        return f"its row in account_states is none of this build's, {error.error_count()} fields are wrong: {_MEND}"
     if hash_of(row.model_dump_json(exclude_unset=True).encode()) != recorded:
-        return "its row does not have the hash that was recorded with it"
+        return f"its row in account_states does not have the hash that was recorded with it: {_MEND}"
     return Kept(row, recorded, log_id)
