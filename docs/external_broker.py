@@ -114,7 +114,7 @@ class Broker:
         consumer, places = self.tails[topic]
         ends = {number: consumer.get_watermark_offsets(TopicPartition(topic, number), 30)[1] for number in places}
         while any(places[number] < end for number, end in ends.items()):
-            for message in consumer.consume(500, 1):
+            for message in consumer.consume(500, 0.1):
                 places[message.partition()] = message.offset() + 1
                 body = json.loads(message.value() or b"{}")
                 if body.get("account_id", self.account_id) == self.account_id:

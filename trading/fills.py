@@ -69,8 +69,8 @@ def on_cancelled(step: Step, event: OrderCancelled) -> None:
     if counted <= order.filled:
         close(step, order, status="cancelled", reason=event.reason)
     elif order.off_book_at is None:
-        waits = order.model_copy(update={"off_book_at": step.now, "fills_up_to": counted, "cancel_sent": True})
-        step.put_order(waits, reason=event.reason)
+        waits = {"off_book_at": step.now, "fills_up_to": counted, "cancel_sent": True, "unanswered_since": None}
+        step.put_order(order.model_copy(update=waits), reason=event.reason)
 
 
 def on_fill(step: Step, event: OrderFill) -> None:

@@ -5,12 +5,11 @@ clean pass entries wait. What the broker holds besides us is kept apart and neve
 no pass of its own: all that the broker said meanwhile lies in the log.
 """
 
-from decimal import Decimal
 from typing import Any
 
 from trading import equity, foreign_orders, gone_shares, ids, order_reconciliation
 from trading.inputs import AccountSnapshot, BrokerPosition
-from trading.money import CENT, ZERO, total
+from trading.money import CENT, ZERO
 from trading.portfolio import Portfolio
 from trading.records import Reconciliation
 from trading.step import Step
@@ -29,7 +28,7 @@ def on_snapshot(step: Step, event: AccountSnapshot) -> None:
         _open(step, event, adopted)
         return
     if adopted:
-        _record(step, adopted, clean=False)
+        _record(step, adopted, clean=True)
         step.alert("Orders in the account are not ours; they are left alone", body=_told(adopted))
     settled, doubted = order_reconciliation.compare(step, event)
     if settled:
@@ -64,7 +63,7 @@ def _compare(step: Step, event: AccountSnapshot, *, doubted: bool) -> None:
 
 def _open(step: Step, event: AccountSnapshot, adopted: tuple[Difference, ...]) -> None:
     """Open the account: what it holds besides us is adopted, and entries may begin."""
-    foreign = tuple(_position(symbol, event) for symbol in sorted(_quantities(event)))
+    foreign = tuple(_positions(event).values())
     step.change(
         cash=event.cash,
         foreign=foreign,
@@ -82,7 +81,7 @@ def _open(step: Step, event: AccountSnapshot, adopted: tuple[Difference, ...]) -
 
 
 def _record(step: Step, differences: tuple[Difference, ...], *, clean: bool) -> None:
-    """Record what was found and taken over; `clean` when entries may go on at once."""
+    """Record what was found and taken over; `clean` when no figure of ours was wrong, so that entries go on."""
     step.record(Reconciliation, clean=clean, adjusted=bool(differences), differences=differences)
 
 
@@ -105,7 +104,7 @@ def _differences(portfolio: Portfolio, event: AccountSnapshot) -> tuple[Differen
     busy = {order.symbol for order in portfolio.orders}
     if event.cash != portfolio.cash and not busy:
         found.append({"what": "cash", "broker": format(event.cash, "f"), "engine": format(portfolio.cash, "f")})
-    theirs = _quantities(event)
+    theirs = {symbol: position.quantity for symbol, position in _positions(event).items()}
     ours = {position.symbol: position.quantity for position in portfolio.positions}
     foreign = {position.symbol: position.quantity for position in portfolio.foreign}
     for symbol in sorted(theirs.keys() | ours.keys() | foreign.keys()):
@@ -116,17 +115,14 @@ def _differences(portfolio: Portfolio, event: AccountSnapshot) -> tuple[Differen
     return tuple(found)
 
 
-def _quantities(event: AccountSnapshot) -> dict[str, Decimal]:
-    """Return the broker's shares by symbol, short ones negative, without what adds up to nothing."""
-    symbols = {each.symbol for each in event.positions}
-    sums = {name: total(each.quantity for each in event.positions if each.symbol == name) for name in symbols}
-    return {name: quantity for name, quantity in sums.items() if quantity != 0}
-
-
-def _position(symbol: str, event: AccountSnapshot) -> BrokerPosition:
-    """Return the broker's position in a symbol, all of its parts together."""
-    first = next(each for each in event.positions if each.symbol == symbol)
-    return first.model_copy(update={"quantity": _quantities(event)[symbol]})
+def _positions(event: AccountSnapshot) -> dict[str, BrokerPosition]:
+    """Return the broker's positions by symbol, the parts of one together, without what adds up to nothing."""
+    found: dict[str, BrokerPosition] = {}
+    for each in event.positions:
+        before = found.get(each.symbol)
+        quantity = each.quantity if before is None else before.quantity + each.quantity
+        found[each.symbol] = (before or each).model_copy(update={"quantity": quantity})
+    return {symbol: found[symbol] for symbol in sorted(found) if found[symbol].quantity != 0}
 
 
 def _adjust(step: Step, event: AccountSnapshot, differences: tuple[Difference, ...]) -> None:
@@ -135,7 +131,7 @@ def _adjust(step: Step, event: AccountSnapshot, differences: tuple[Difference, .
     What moves total value by this is money that came or went, neither profit nor loss.
     """
     before = step.portfolio.total_value
-    theirs = _quantities(event)
+    theirs = _positions(event)
     foreign = {position.symbol: position for position in step.portfolio.foreign}
     for difference in differences:
         symbol = str(difference["what"])
@@ -143,13 +139,13 @@ def _adjust(step: Step, event: AccountSnapshot, differences: tuple[Difference, .
             step.change(cash=event.cash)
             continue
         position = step.portfolio.position(symbol)
-        quantity = theirs.get(symbol, ZERO)
+        quantity = theirs[symbol].quantity if symbol in theirs else ZERO
         kept = min(max(quantity, ZERO), position.quantity) if position is not None else ZERO
         if position is not None and kept < position.quantity:
             gone_shares.take_off(step, position, left=kept)
         foreign.pop(symbol, None)
         if quantity != kept:
-            foreign[symbol] = _position(symbol, event).model_copy(update={"quantity": quantity - kept})
+            foreign[symbol] = theirs[symbol].model_copy(update={"quantity": quantity - kept})
     step.change(foreign=tuple(foreign[symbol] for symbol in sorted(foreign)))
     equity.shift(step, step.portfolio.total_value - before)
     _record(step, differences, clean=False)
