@@ -82,7 +82,7 @@ class Worker:
         self.guards: dict[str, Guard] = {}
         self.open_cursors: list[cursors.Cursor] = []
         self._add_agents()
-        self.log = KafkaLog(chosen.kafka)
+        self.log = KafkaLog(chosen)
         self.keeper = Keeper(
             self.guards.values(),
             log=self.log,
@@ -128,7 +128,7 @@ class Worker:
     ) -> None:
         """Add the agent of a topic: its guard, its cursor, and the function that applies a record."""
         topic = self.settings.topic(name)
-        guard = Guard(topic, log=KafkaLog(self.settings.kafka), enabled=not self.settings.unsafe_no_guard)
+        guard = Guard(topic, log=KafkaLog(self.settings), enabled=not self.settings.unsafe_no_guard)
         cursor = cursors.Cursor(self._cursor_table(name), name, **how)
         self.guards[name] = guard
         self.open_cursors.append(cursor)

@@ -21,13 +21,14 @@ from stack import kafka, postgres
 from stack.data_dir import endpoints_path, is_in_use
 from stack.errors import Missing, StackError
 from stack.files import read_json_object
-from stack.foundations import given_database, given_kafka
+from stack.foundations import assert_plain, given_database, given_kafka
 from stack.jars import cache_dir, locked_jars, missing_jars, network_problem
 from stack.ports import LOOPBACK, is_free
 from stack.probes import get, lacking
 from streams.settings import Settings, settings
 
 LOCK = pathlib.Path(__file__).parent.parent / "requirements.lock"
+_MEND_KAFKA = "start it, mend STONKS_KAFKA_SECURITY_PROTOCOL, or unset STONKS_KAFKA"
 FREE_DISK_MB, FREE_MEMORY_MB = 1024, 768
 
 
@@ -157,11 +158,12 @@ def check_ports(chosen: Settings) -> str:
 
 
 def check_given(chosen: Settings) -> str:
-    """Require that a given Kafka answers."""
+    """Require that a given Kafka answers, and takes our certificate, name and password, and we its."""
     if address := given_kafka(chosen):
-        if not kafka.is_ready(address):
-            raise Missing(f"no Kafka answers at {address}: start it, or unset STONKS_KAFKA")
-        return f"Kafka answers at {address}"
+        if not kafka.is_ready(address, chosen):
+            raise Missing(f"no Kafka answers at {address} by {chosen.kafka_security_protocol}: {_MEND_KAFKA}")
+        return f"Kafka answers at {address} by {chosen.kafka_security_protocol}"
+    assert_plain(chosen)
     return "nothing, `stonks up` starts its own"
 
 
