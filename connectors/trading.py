@@ -101,6 +101,7 @@ class TradingConnector:
             await quarantine.send()
         if records:
             crash_point("broker.committed")
+        self._broker.committed()
         await self._send(producer)
         for record in records:
             self._reached(TopicPartition(record.topic, record.partition), record.offset + 1)
@@ -144,6 +145,8 @@ class TradingConnector:
 
     async def _cancel(self, cancel: OrderCancel) -> None:
         events = await self._broker.cancel(cancel)
+        if events is None:
+            return
         if events:
             self._journal.add(events)
         elif self._journal.knows(cancel.client_order_id):
@@ -171,7 +174,8 @@ class TradingConnector:
     async def _report(self, producer: AIOKafkaProducer) -> None:
         """Send a snapshot of every account; what it contains is in the log already."""
         with self._journal.transaction():
-            self._journal.add([await self._broker.snapshot(account_id) for account_id in self._settings.accounts])
+            taken = [await self._broker.snapshot(account_id) for account_id in self._settings.accounts]
+            self._journal.add([snapshot for snapshot in taken if snapshot is not None])
         self._snapshot_at = time.monotonic()
         await self._send(producer)
 

@@ -54,6 +54,14 @@ class Settings(BaseSettings):
     sim_reject_pct: Annotated[int, Field(ge=0, le=100)] = 0
     sim_seed: int = 1
 
+    # Alpaca, real or fake: one account a connector process. An unset address is Alpaca's own, by `mode`.
+    alpaca_key_id: SecretStr = SecretStr("")
+    alpaca_secret_key: SecretStr = SecretStr("")
+    alpaca_trading_url: str = ""  # the trading API, without `/v2`; its stream of trade updates is `/stream` there
+    alpaca_data_url: str = ""  # the market data API, without `/v2`
+    alpaca_stream_url: str = ""  # the market data's WebSocket, without `/v2/{feed}`
+    alpaca_feed: Literal["iex", "sip"] = "iex"  # iex is free and about 2.5 % of the volume; sip is all of it
+
     worker_id: str = "worker-1"  # internal: the static member id of this worker
     worker_host: str = "127.0.0.1"  # internal
     worker_port: Annotated[int, Field(ge=0, le=65535)] = 0  # internal: this worker's own HTTP; 0 is off
