@@ -14,6 +14,7 @@ import structlog
 from aiohttp import web
 from pydantic import ValidationError
 
+from connectors import alpaca_keys
 from connectors.checks import Check
 from connectors.correlations import Correlations
 from connectors.endpoint import application
@@ -95,6 +96,8 @@ def main() -> int:
         return _fail(f"STONKS_{'.'.join(map(str, first['loc'])).upper()}: {first['msg']}", WRONG_SETTINGS)
     if chosen.broker in ALPACA and len(chosen.accounts) != 1:
         return _fail(f"STONKS_BROKER={chosen.broker} trades one account, not {len(chosen.accounts)}", WRONG_SETTINGS)
+    if refused := alpaca_keys.problem(chosen):
+        return _fail(refused, WRONG_SETTINGS)
     return asyncio.run(serve(chosen))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Protocol
 
+from connectors import alpaca_keys
 from connectors.alpaca_broker import AlpacaBroker
 from connectors.alpaca_rest import AlpacaRest
 from connectors.checks import Check
@@ -70,7 +71,7 @@ class AlpacaTrading(_Trading):
                 AlpacaRest(
                     key_id=settings.alpaca_key_id,
                     secret_key=settings.alpaca_secret_key,
-                    url=settings.alpaca_trading_url,
+                    url=alpaca_keys.trading_url(settings),
                     paper=settings.mode == "paper",
                 ),
                 journal,

@@ -28,13 +28,14 @@ def given_database(settings: Settings) -> str:
     return settings.database_url.get_secret_value()
 
 
-def assert_plain(settings: Settings) -> None:
-    """Refuse security settings without the broker that they are for: our own speaks plainly, on loopback alone."""
-    if settings.kafka_security_protocol != "PLAINTEXT":
-        raise StackError(
-            f"STONKS_KAFKA_SECURITY_PROTOCOL={settings.kafka_security_protocol} is for a broker of your own: name it "
-            "with STONKS_KAFKA, or unset this"
-        )
+def not_for_our_own(settings: Settings) -> str:
+    """Return why security settings are of no use to our own broker, which speaks plainly, on loopback alone."""
+    if settings.kafka_security_protocol == "PLAINTEXT":
+        return ""
+    return (
+        f"STONKS_KAFKA_SECURITY_PROTOCOL={settings.kafka_security_protocol} is for a broker of yours: name it with "
+        "STONKS_KAFKA, or unset this"
+    )
 
 
 def claim_ports(folder: pathlib.Path, settings: Settings, *, workers: int) -> dict[str, int]:
@@ -61,7 +62,8 @@ def start_foundations(
     """Start what is not given, create the topics, migrate, and return where everything is."""
     services: list[Service] = []
     if not (bootstrap := given_kafka(settings)):
-        assert_plain(settings)
+        if refused := not_for_our_own(settings):
+            raise StackError(refused)
         bootstrap = kafka.bootstrap(ports["kafka"])
         with checklist.step("Kafka's jars"):
             checked_jars(cache_dir(settings))

@@ -54,12 +54,13 @@ class Settings(BaseSettings):
     sim_reject_pct: Annotated[int, Field(ge=0, le=100)] = 0
     sim_seed: int = 1
 
-    # Alpaca, real or fake: one account a connector process. An unset address is Alpaca's own, by `mode`.
+    # Alpaca, real or fake: one account a connector process. An unset trading address is Alpaca's paper one in any mode.
     alpaca_key_id: SecretStr = SecretStr("")
     alpaca_secret_key: SecretStr = SecretStr("")
     alpaca_trading_url: str = ""  # the trading API, without `/v2`; its stream of trade updates is `/stream` there
     alpaca_data_url: str = ""  # the market data API, without `/v2`
     alpaca_stream_url: str = ""  # the market data's WebSocket, without `/v2/{feed}`
+    alpaca_local_plays: Literal["paper", "live"] = "paper"  # which of Alpaca's addresses one on this machine stands for
     alpaca_feed: Literal["iex", "sip"] = "iex"  # iex is free and about 2.5 % of the volume; sip is all of it
 
     worker_id: str = "worker-1"  # internal: the static member id of this worker
