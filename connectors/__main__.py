@@ -15,6 +15,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from connectors import alpaca_keys
+from connectors.alpaca_prices import AlpacaPrices
 from connectors.checks import Check
 from connectors.correlations import Correlations
 from connectors.endpoint import application
@@ -48,6 +49,9 @@ async def serve(chosen: Settings) -> int:
     if chosen.broker != "external":
         parts[broker] = trading.run
         shown = trading.checks
+    if chosen.broker in ALPACA:
+        pricing = Check("prices", required=False)
+        parts[pricing] = AlpacaPrices(chosen, check=pricing).run
     if chosen.database_url.get_secret_value():
         parts |= {projecting: projection.run, correlating: correlations.run, editing: hand_edits.run}
 

@@ -15,7 +15,7 @@ PAPER_URL, LIVE_URL = "https://paper-api.alpaca.markets", "https://api.alpaca.ma
 
 _KINDS: dict[str, Kind] = {"paper-api.alpaca.markets": "paper", "api.alpaca.markets": "live"}
 _PREFIXES: dict[str, Kind] = {"PK": "paper", "AK": "live"}
-_LOCAL = {"127.0.0.1", "localhost", "::1"}
+_LOCAL = {"127.0.0.1", "localhost", "::1", "fake-alpaca"}  # the last one is the compose file's name for the fake
 _DATA = {"data.alpaca.markets", "stream.data.alpaca.markets"}
 
 
