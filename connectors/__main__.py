@@ -14,6 +14,7 @@ import structlog
 from aiohttp import web
 from pydantic import ValidationError
 
+from connectors.alpaca_prices import AlpacaPrices
 from connectors.checks import Check
 from connectors.correlations import Correlations
 from connectors.endpoint import application
@@ -47,6 +48,9 @@ async def serve(chosen: Settings) -> int:
     if chosen.broker != "external":
         parts[broker] = trading.run
         shown = trading.checks
+    if chosen.broker in ALPACA:
+        pricing = Check("prices", required=False)
+        parts[pricing] = AlpacaPrices(chosen, check=pricing).run
     if chosen.database_url.get_secret_value():
         parts |= {projecting: projection.run, correlating: correlations.run, editing: hand_edits.run}
 

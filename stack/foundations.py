@@ -5,7 +5,7 @@ import pathlib
 import time
 
 from migrations.runner import MigrationError, migrate
-from stack import kafka, postgres
+from stack import fake_alpaca, kafka, postgres
 from stack.checklist import Checklist
 from stack.engine import Addresses, worker_names
 from stack.errors import Missing, StackError
@@ -33,6 +33,7 @@ def claim_ports(folder: pathlib.Path, settings: Settings, *, workers: int) -> di
     names = [*worker_names(workers), "connectors"]
     names += [] if given_kafka(settings) else ["kafka", "kafka-controller"]
     names += [] if given_database(settings) else ["postgres"]
+    names += [fake_alpaca.NAME] if fake_alpaca.is_wanted(settings) else []
     ports = kept_ports(folder, names)
     for name, port in ports.items():
         assert_free(port, name, f"delete {folder / 'ports.json'} to have other ports chosen")

@@ -42,7 +42,7 @@ def test_a_misspelt_key_in_the_compose_file_is_refused() -> None:
 
 
 def test_the_compose_file_has_every_part_of_the_stack(services: dict[str, dict[str, object]]) -> None:
-    assert set(services) == {"kafka", "postgres", "setup", "worker", "connectors", "api"}
+    assert set(services) == {"kafka", "postgres", "setup", "worker", "connectors", "api", "fake-alpaca"}
 
 
 def test_the_compose_file_sets_only_variables_that_the_settings_know(services: dict[str, dict[str, object]]) -> None:
