@@ -6,6 +6,7 @@ Only prices of regular sessions go to the log. Decision 15: a silent symbol is a
 """
 
 import asyncio
+import contextlib
 import datetime as dt
 import time
 from collections.abc import Collection, Mapping
@@ -40,8 +41,9 @@ _log = structlog.get_logger(__name__)
 class Rhythm(NamedTuple):
     """Seconds: an open stream that says nothing in session hours is mute; between two looks, and two polls by REST.
 
-    The operator is told of a stream that is away for `patience`, of a mute one at once. Quotes that are asked for within `together` are answered by one request. Joining a mute stream anew is tried less
-    and less often, up to `longest`.
+    The operator is told of a stream that is away for `patience`, of a mute one at once. Quotes that are asked for
+    within `together` are answered by one request. Joining a mute stream anew is tried less and less often, up to
+    `longest`. In event time the exchange's clock is asked for every `clock`.
     """
 
     mute: float = 30.0
@@ -50,6 +52,7 @@ class Rhythm(NamedTuple):
     poll: float = 5.0
     together: float = 0.2
     longest: float = 300.0
+    clock: float = 30.0
 
 
 RHYTHM = Rhythm()
@@ -74,12 +77,14 @@ class AlpacaPrices:
         self._rest = _rest_of(settings)
         self._asked: set[str] = set()
         self._is_asked, self._has_joined = asyncio.Event(), asyncio.Event()
-        self._ahead, self._clock_at = dt.timedelta(), -self._times.longest_rest
+        self._ahead, self._clock_at = dt.timedelta(), 0.0
         self._bad_since: float | None = None
         self._told_at: dt.datetime | None = None
         self._is_mute, self._mute_limit = False, self._rhythm.mute
         try:
             await self._prices.catch_up()
+            if settings.clock == "events":
+                await self._read_the_clock()
             async with producing(settings) as producer:
                 self._sender = PriceSender(producer, self._prices, settings, source=f"alpaca-{settings.alpaca_feed}")
                 self._tracked = TrackedSymbols(settings, changed=self._changed, asked=self._ask)
@@ -269,13 +274,14 @@ class AlpacaPrices:
                     await self._sender.quote(symbol, tick)
 
     async def _follow_the_clock(self) -> None:
-        """In event time, know the exchange's time: it is what the fake says, not the wall clock."""
-        if self._settings.clock == "events" and time.monotonic() - self._clock_at > self._times.longest_rest:
-            try:
-                self._ahead = await self._rest.clock() - dt.datetime.now(dt.UTC)
-                self._clock_at = time.monotonic()
-            except Away as error:
-                self._check.fails(f"the exchange's clock is not known: {error}"[:300])
+        if self._settings.clock == "events" and time.monotonic() - self._clock_at > self._rhythm.clock:
+            with contextlib.suppress(Away):  # it goes on from what was known
+                await self._read_the_clock()
+
+    async def _read_the_clock(self) -> None:
+        """Know the exchange's time: in event time it is what the fake says, not the wall clock. Raises `Away`."""
+        self._ahead = await self._rest.clock() - dt.datetime.now(dt.UTC)
+        self._clock_at = time.monotonic()
 
 
 def _rest_of(settings: Settings) -> MarketRest:
