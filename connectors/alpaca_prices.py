@@ -35,6 +35,7 @@ from trading.effects import Notification, QuoteRequest
 FILE = "alpaca-prices.json"
 ALPACA_STREAM = "wss://stream.data.alpaca.markets"
 GAP = dt.timedelta(seconds=60)  # older prices are compared with no level any more
+LATE = dt.timedelta(seconds=2)  # so much later may REST tell of a trade
 _log = structlog.get_logger(__name__)
 
 
@@ -156,19 +157,20 @@ class AlpacaPrices:
         while True:
             await self._has_joined.wait()
             self._has_joined.clear()
-            symbols, now = self._tracked.symbols, self._now()
+            symbols = self._tracked.symbols
             try:
-                for symbol, trades in (await self._rest.trades(symbols, start=now - GAP, end=now)).items():
-                    for trade in trades:
-                        self._add_trade(symbol, trade)
-                await self._poll(symbols)
+                await self._ask_for_trades(symbols, since=self._now() - GAP)
                 await self._history.fill_minutes(symbols)
             except Away as error:
                 _log.warning("a gap in the prices is not filled yet", error=str(error))
                 await asyncio.sleep(self._rhythm.poll)
                 self._has_joined.set()
 
-    async def _poll(self, symbols: Collection[str]) -> None:
+    async def _ask_for_trades(self, symbols: Collection[str], *, since: dt.datetime) -> None:
+        """Take over every trade since an instant, and the last one before; a stop that one crossed is crossed."""
+        for symbol, trades in (await self._rest.trades(symbols, start=since, end=self._now())).items():
+            for trade in trades:
+                self._add_trade(symbol, trade)
         for symbol, trade in (await self._rest.latest_trades(symbols)).items():
             self._add_trade(symbol, trade)
 
@@ -183,15 +185,18 @@ class AlpacaPrices:
 
     async def _watch(self, producer: AIOKafkaProducer) -> None:
         """Look whether the stream is alive in session hours; while it is not, REST takes over."""
-        polled_at = 0.0
+        polled_at, known_until = 0.0, None
         while True:
             await self._follow_the_clock()
             reason = self._silence()
             await self._tell(producer, reason)
-            if reason and time.monotonic() - polled_at >= self._rhythm.poll:
-                polled_at = time.monotonic()
+            if not reason:
+                known_until = None
+            elif time.monotonic() - polled_at >= self._rhythm.poll:
+                polled_at, now = time.monotonic(), self._now()
                 try:
-                    await self._poll(self._tracked.symbols)
+                    await self._ask_for_trades(self._tracked.symbols, since=max(known_until or now - GAP, now - GAP))
+                    known_until = now - LATE
                     self._check.fails(f"{reason}; the latest trades come by REST")
                 except Away as error:
                     self._check.fails(f"{reason}, and REST does not answer: {error}"[:300])
