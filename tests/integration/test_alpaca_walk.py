@@ -1,9 +1,9 @@
 """A recommendation through the whole engine to Alpaca's own client and a local Alpaca, and back out at its stop."""
 
+import datetime as dt
 import json
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
 
 import httpx
 import pytest
@@ -48,20 +48,21 @@ def test_a_recommendation_becomes_one_order_a_position_and_at_its_stop_one_sell(
     fake = Fake(stack)
     fake.trade_at(PRICE)
     stack.produce("companies", [market.company(SYMBOL)])
-    query = "SELECT count(*) AS days FROM price_bars WHERE symbol = $1"
-    eventually(lambda: stack.sql(query, SYMBOL)[0]["days"] > 20, seconds=60, what="the symbol's past from the fake")
-    fake.trade_at(PRICE)
-    eventually(lambda: any(PRICE in str(one.value) for one in stack.read("price-ticks")), seconds=30, what="its price")
+    stack.produce("price-bars", market.bars_before(SYMBOL, dt.date.fromisoformat(fake.now()[:10]), PRICE))
+    stack.produce("price-ticks", [market.tick(SYMBOL, PRICE, fake.now())])
+    stack.until_lag_zero()
     stack.produce("recommendations", [market.recommendation(SYMBOL, "r-1", fake.now())])
     query = "SELECT quantity, avg_entry_price, stop_price FROM positions WHERE symbol = $1"
-    eventually(lambda: bool(stack.sql(query, SYMBOL)), seconds=30, what=decision(stack))
+    eventually(lambda: bool(stack.sql(query, SYMBOL)), seconds=30, what="a position")
     (position,) = stack.sql(query, SYMBOL)
     (entry,) = fake.log("created")
     assert entry["client_order_id"] == stack.bodies("orders", symbol=SYMBOL)[0]["client_order_id"]
     assert [Decimal(fill["price"]) for fill in fake.log("fill")] == [position["avg_entry_price"]]
     assert [fill["qty"] for fill in fake.log("fill")] == [f"{position['quantity']:.0f}"]
 
-    fake.trade_at(f"{position['stop_price'] - Decimal('0.01'):.2f}")
+    fallen = f"{position['stop_price'] - Decimal('0.01'):.2f}"
+    fake.trade_at(fallen)
+    stack.produce("price-ticks", [market.tick(SYMBOL, fallen, fake.now())])
     eventually(lambda: not stack.sql(query, SYMBOL), seconds=30, what="the position sold")
     assert [one["side"] for one in fake.log("created")] == ["buy", "sell"]
     (trade,) = stack.sql("SELECT * FROM trades WHERE symbol = $1", SYMBOL)
@@ -69,8 +70,3 @@ def test_a_recommendation_becomes_one_order_a_position_and_at_its_stop_one_sell(
     bought, sold = fake.log("fill")
     profit = Decimal(sold["qty"]) * Decimal(sold["price"]) - Decimal(bought["qty"]) * Decimal(bought["price"])
     assert trade["realized_pnl"] == profit
-
-
-def decision(stack: Stack) -> Any:
-    """Return what a failure shows: what was decided."""
-    return [(one["decision"], one.get("skip_reason")) for one in stack.bodies("decisions", symbol=SYMBOL)]
