@@ -69,6 +69,7 @@ class Book:
         self._told: list[OrderEvent | AccountSnapshot] = []
         self._unsaved: dict[str, Work] = {}
         self._live: dict[str, Tracked] = {}
+        self._begun: list[Tracked] = []
         for saved in journal.live_works():
             self._track(Work.model_validate_json(saved), is_fresh=False)
         self.news = 0
@@ -77,13 +78,15 @@ class Book:
         """Give the live orders in the order in which they came."""
         return iter(tuple(self._live.values()))
 
-    def take(self, order: Order, *, is_fresh: bool) -> Tracked | None:
-        """Take an order over; None where it was taken before."""
-        if self._known(order.client_order_id) is not None:
-            return None
-        tracked = self._track(Work(order=order), is_fresh=is_fresh)
-        self._unsaved[order.client_order_id] = tracked.work
-        return tracked
+    def take(self, order: Order, *, is_fresh: bool) -> None:
+        """Take an order over, once; `is_fresh`: nobody can have sent it before."""
+        if self._known(order.client_order_id) is None:
+            self._unsaved[order.client_order_id] = self._track(Work(order=order), is_fresh=is_fresh).work
+
+    def begun(self) -> list[Tracked]:
+        """Return the orders that have become live since the last call: nobody pursues them yet."""
+        begun, self._begun = self._begun, []
+        return begun
 
     def live(self, client_order_id: str) -> Tracked | None:
         """Return an order to which something may still happen."""
@@ -98,17 +101,22 @@ class Book:
                 yield other
 
     def see(self, shown: Seen) -> bool:
-        """Take in how an order looks at the broker; return whether that was news. Orders of others are none."""
+        """Take in how an order looks at the broker; return whether that was news.
+
+        Orders of others are none. One that has our id is adopted when it is what we meant, and refused loudly else.
+        """
         work = self._known(shown.client_order_id)
         if work is None:
             return False
         live = self._live.get(shown.client_order_id)
         if live is not None:
             live.seen_at = time.monotonic()
+        if not work.is_known and not alpaca_orders.is_same(work.order, shown):
+            return live is not None and self._refuse(live, shown)
         told = alpaca_orders.observe(work, shown, at=self.moment(shown.at))
         if live is None and not told.work.is_over:
             _log.error("an order that was given up is there after all", client_order_id=shown.client_order_id)
-            self._track(work, is_fresh=False)
+            self._track(told.work, is_fresh=False)
         return self.tell(told, before=work)
 
     def finish(self, tracked: Tracked, *, status: End, reason: str) -> None:
@@ -156,9 +164,16 @@ class Book:
         now = self._now()
         return now if at is None or now is None else min(at, now)
 
+    def _refuse(self, tracked: Tracked, shown: Seen) -> bool:
+        reason = f"the broker has another order under this id: {shown.fields}"
+        _log.error(reason, client_order_id=shown.client_order_id)
+        self.finish(tracked, status="rejected", reason=reason)
+        return True
+
     def _track(self, work: Work, *, is_fresh: bool) -> Tracked:
         tracked = self._live[work.order.client_order_id] = Tracked(work, is_fresh=is_fresh)
         tracked.note(work)
+        self._begun.append(tracked)
         return tracked
 
     def _known(self, client_order_id: str) -> Work | None:

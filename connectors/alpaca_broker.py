@@ -13,7 +13,7 @@ import structlog
 
 from connectors import alpaca_orders
 from connectors.alpaca_account import Figures, snapshot_of
-from connectors.alpaca_book import Book, Now, Tracked
+from connectors.alpaca_book import Book, Now
 from connectors.alpaca_orders import Execution
 from connectors.alpaca_pursuit import PATIENCE, Fields, Patience, Pursuit
 from connectors.alpaca_rest import AlpacaRest, order_fields
@@ -69,7 +69,6 @@ class AlpacaBroker:
         self._stream = TradeUpdates(
             rest.stream_url, rest.login, hear=self._hear, joined=self._look, check=updates_check, times=times
         )
-        self._waiting: list[Tracked] = list(self._book)
         self._tasks: set[asyncio.Task[None]] = set()
         self._has_caught_up = False
         self._is_wanted, self._is_doubtful = asyncio.Event(), asyncio.Event()
@@ -77,9 +76,7 @@ class AlpacaBroker:
 
     async def submit(self, order: Order) -> Sequence[BrokerNews]:
         """Take an order over; what happens to it comes with `advance`."""
-        tracked = self._book.take(order, is_fresh=self._has_caught_up)
-        if tracked is not None:
-            self._waiting.append(tracked)
+        self._book.take(order, is_fresh=self._has_caught_up)
         return ()
 
     async def cancel(self, cancel: OrderCancel) -> Sequence[BrokerNews] | None:
@@ -99,9 +96,8 @@ class AlpacaBroker:
 
     def committed(self) -> None:
         """Begin to pursue what was taken over: the journal has it."""
-        for tracked in self._waiting:
+        for tracked in self._book.begun():
             self._tasks.add(asyncio.create_task(self._pursuit.pursue(tracked)))
-        self._waiting.clear()
 
     async def snapshot(self, account_id: str) -> None:
         """Have the account looked at: the snapshot comes with `advance`, after the fills that it contains.

@@ -1,4 +1,4 @@
-"""Alpaca's market data over REST: alpaca-py's client in threads, at our pace, with our timeouts, without its retries."""
+"""Alpaca's market data over REST: alpaca-py's client in threads, our timeouts, our pace, no retries."""
 
 import asyncio
 import datetime as dt

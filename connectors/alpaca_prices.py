@@ -6,6 +6,7 @@ Only prices of regular sessions go to the log. Decision 15: a silent symbol is a
 """
 
 import asyncio
+import contextlib
 import datetime as dt
 import time
 from collections.abc import Collection, Mapping
@@ -35,14 +36,16 @@ from trading.effects import Notification, QuoteRequest
 FILE = "alpaca-prices.json"
 ALPACA_STREAM = "wss://stream.data.alpaca.markets"
 GAP = dt.timedelta(seconds=60)  # older prices are compared with no level any more
+LATE = dt.timedelta(seconds=2)  # so much later may REST tell of a trade
 _log = structlog.get_logger(__name__)
 
 
 class Rhythm(NamedTuple):
     """Seconds: an open stream that says nothing in session hours is mute; between two looks, and two polls by REST.
 
-    The operator is told of a stream that is away for `patience`, of a mute one at once. Quotes that are asked for within `together` are answered by one request. Joining a mute stream anew is tried less
-    and less often, up to `longest`.
+    The operator is told of a stream that is away for `patience`, of a mute one at once. Quotes that are asked for
+    within `together` are answered by one request. Joining a mute stream anew is tried less and less often, up to
+    `longest`. In event time the exchange's clock is asked for every `clock`.
     """
 
     mute: float = 30.0
@@ -51,6 +54,7 @@ class Rhythm(NamedTuple):
     poll: float = 5.0
     together: float = 0.2
     longest: float = 300.0
+    clock: float = 30.0
 
 
 RHYTHM = Rhythm()
@@ -75,12 +79,14 @@ class AlpacaPrices:
         self._rest = _rest_of(settings)
         self._asked: set[str] = set()
         self._is_asked, self._has_joined = asyncio.Event(), asyncio.Event()
-        self._ahead, self._clock_at = dt.timedelta(), -self._times.longest_rest
+        self._ahead, self._clock_at = dt.timedelta(), 0.0
         self._bad_since: float | None = None
         self._told_at: dt.datetime | None = None
         self._is_mute, self._mute_limit = False, self._rhythm.mute
         try:
             await self._prices.catch_up()
+            if settings.clock == "events":
+                await self._read_the_clock()
             async with producing(settings) as producer:
                 self._sender = PriceSender(producer, self._prices, settings, source=f"alpaca-{settings.alpaca_feed}")
                 self._tracked = TrackedSymbols(settings, changed=self._changed, asked=self._ask)
@@ -152,19 +158,20 @@ class AlpacaPrices:
         while True:
             await self._has_joined.wait()
             self._has_joined.clear()
-            symbols, now = self._tracked.symbols, self._now()
+            symbols = self._tracked.symbols
             try:
-                for symbol, trades in (await self._rest.trades(symbols, start=now - GAP, end=now)).items():
-                    for trade in trades:
-                        self._add_trade(symbol, trade)
-                await self._poll(symbols)
+                await self._ask_for_trades(symbols, since=self._now() - GAP)
                 await self._history.fill_minutes(symbols)
             except Away as error:
                 _log.warning("a gap in the prices is not filled yet", error=str(error))
                 await asyncio.sleep(self._rhythm.poll)
                 self._has_joined.set()
 
-    async def _poll(self, symbols: Collection[str]) -> None:
+    async def _ask_for_trades(self, symbols: Collection[str], *, since: dt.datetime) -> None:
+        """Take over every trade since an instant, and the last one before; a stop that one crossed is crossed."""
+        for symbol, trades in (await self._rest.trades(symbols, start=since, end=self._now())).items():
+            for trade in trades:
+                self._add_trade(symbol, trade)
         for symbol, trade in (await self._rest.latest_trades(symbols)).items():
             self._add_trade(symbol, trade)
 
@@ -179,15 +186,18 @@ class AlpacaPrices:
 
     async def _watch(self, producer: AIOKafkaProducer) -> None:
         """Look whether the stream is alive in session hours; while it is not, REST takes over."""
-        polled_at = 0.0
+        polled_at, known_until = 0.0, None
         while True:
             await self._follow_the_clock()
             reason = self._silence()
             await self._tell(producer, reason)
-            if reason and time.monotonic() - polled_at >= self._rhythm.poll:
-                polled_at = time.monotonic()
+            if not reason:
+                known_until = None
+            elif time.monotonic() - polled_at >= self._rhythm.poll:
+                polled_at, now = time.monotonic(), self._now()
                 try:
-                    await self._poll(self._tracked.symbols)
+                    await self._ask_for_trades(self._tracked.symbols, since=max(known_until or now - GAP, now - GAP))
+                    known_until = now - LATE
                     self._check.fails(f"{reason}; the latest trades come by REST")
                 except Away as error:
                     self._check.fails(f"{reason}, and REST does not answer: {error}"[:300])
@@ -270,13 +280,14 @@ class AlpacaPrices:
                     await self._sender.quote(symbol, tick)
 
     async def _follow_the_clock(self) -> None:
-        """In event time, know the exchange's time: it is what the fake says, not the wall clock."""
-        if self._settings.clock == "events" and time.monotonic() - self._clock_at > self._times.longest_rest:
-            try:
-                self._ahead = await self._rest.clock() - dt.datetime.now(dt.UTC)
-                self._clock_at = time.monotonic()
-            except Away as error:
-                self._check.fails(f"the exchange's clock is not known: {error}"[:300])
+        if self._settings.clock == "events" and time.monotonic() - self._clock_at > self._rhythm.clock:
+            with contextlib.suppress(Away):  # it goes on from what was known
+                await self._read_the_clock()
+
+    async def _read_the_clock(self) -> None:
+        """Know the exchange's time: in event time it is what the fake says, not the wall clock. Raises `Away`."""
+        self._ahead = await self._rest.clock() - dt.datetime.now(dt.UTC)
+        self._clock_at = time.monotonic()
 
 
 def _rest_of(settings: Settings) -> MarketRest:

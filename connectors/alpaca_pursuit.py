@@ -96,7 +96,7 @@ class Pursuit:
             if shown is None:
                 answer = Answer("unclear", reason="an answer that is no order")
             else:
-                self._take(tracked, shown)
+                self._book.see(shown._replace(client_order_id=order.client_order_id))
         if answer.outcome == "held" and order.side == "buy":
             answer = answer._replace(outcome="refused")  # what is in its way is an exit
         if answer.outcome == "refused" and not tracked.is_settled.is_set():
@@ -114,7 +114,7 @@ class Pursuit:
             answer = await self._rest.look_up(tracked.work.order.client_order_id)
             shown = alpaca_orders.seen(answer.body)
             if answer.outcome == "done" and shown is not None:
-                self._take(tracked, shown)
+                self._book.see(shown)
             elif answer.outcome == "missing":
                 misses += 1
                 await until(tracked.is_settled, seconds=self._patience.between_looks)
@@ -122,17 +122,6 @@ class Pursuit:
                 self._book.doubt(tracked, reason=answer.reason or "a look-up's answer that is no order")
                 await until(tracked.is_settled, seconds=rest)
                 rest = self._longer(rest)
-
-    def _take(self, tracked: Tracked, shown: alpaca_orders.Seen) -> None:
-        """Adopt an order that has our id, or refuse loudly one that is not what we meant."""
-        if alpaca_orders.is_same(tracked.work.order, shown):
-            self._book.see(shown._replace(client_order_id=tracked.work.order.client_order_id))
-            return
-        if tracked.is_settled.is_set():
-            return
-        reason = f"the broker has another order under this id: {shown.fields}"
-        _log.error(reason, client_order_id=tracked.work.order.client_order_id)
-        self._book.finish(tracked, status="rejected", reason=reason)
 
     def _no_longer(self, tracked: Tracked) -> str | None:
         """Return why an order that is certainly not placed is not to be sent any more."""

@@ -11,6 +11,7 @@ from streams.security import for_aiokafka
 from streams.settings import Settings
 
 _PATIENCE_MS = 10_000  # a broker that takes longer is away
+SECONDS_TO_STOP = 3.0
 
 
 @contextlib.asynccontextmanager
@@ -44,10 +45,16 @@ async def quietly(stop: Callable[[], Awaitable[None]]) -> None:
     """Stop a client of aiokafka, and take its own cancellations for what they are.
 
     Without a broker `stop` lets the cancellation of its fetch task out. To everybody above it would look as if they
-    were cancelled themselves, and the error that made them stop would be lost.
+    were cancelled themselves, and the error that made them stop would be lost. And it swallows a cancellation that is
+    meant for us while it waits for that task, which may itself have missed its own: so it is not waited for for ever.
     """
     try:
-        await stop()
+        async with asyncio.timeout(SECONDS_TO_STOP):
+            await stop()
+    except TimeoutError:
+        pass
     except asyncio.CancelledError:
         if is_being_cancelled():
             raise
+    if is_being_cancelled():
+        raise asyncio.CancelledError

@@ -46,14 +46,17 @@ class PriceLog:
                 self._forget()  # the log is another one
             for place in places:
                 begin = max(starts[place], self._offsets.get(str(place.partition), 0))
-                async for record in log.read(place, begin=begin, end=ends[place]):
-                    self._see_bar(record.value)
+                if begin < ends[place]:
+                    async for record in log.read(place, begin=begin, end=ends[place]):
+                        self._see_bar(record.value)
                 self._offsets[str(place.partition)] = ends[place]
             places = _places(self._settings, TICKS.name)
             starts, ends = await log.starts(places), await log.ends(places)
             for place in places:
-                async for record in log.read(place, begin=max(starts[place], ends[place] - _TAIL), end=ends[place]):
-                    self._see_ticks(record.value)
+                begin = max(starts[place], ends[place] - _TAIL)
+                if begin < ends[place]:
+                    async for record in log.read(place, begin=begin, end=ends[place]):
+                        self._see_ticks(record.value)
         finally:
             await quietly(log.close)
         self.save()

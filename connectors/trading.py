@@ -158,6 +158,7 @@ class TradingConnector:
     async def _send(self, producer: AIOKafkaProducer) -> None:
         """Send what is not sent, in order; a snapshot leaves when everything before it has arrived."""
         while events := self._journal.unsent():
+            crash_point("broker.before_send")
             for run in _runs(events):
                 arrivals = [
                     await producer.send(self._events, event.value, key=event.account_id.encode()) for event in run
