@@ -79,7 +79,7 @@ class Relearning:
             here = {
                 (self._settings.topic(name), number): (name, number) for name, number in places if groups[name] == group
             }
-            offsets = committed(self._settings.kafka, self._settings.topic(group), list(here))
+            offsets = committed(self._settings, self._settings.topic(group), list(here))
             found |= {here[place]: offset for place, offset in offsets.items()}
         return found
 

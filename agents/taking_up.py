@@ -147,7 +147,7 @@ class TakingUp:
         name = self._settings.topic("records")
         while True:
             try:
-                return (await asyncio.to_thread(topic_ids, self._settings.kafka, [name]))[name]
+                return (await asyncio.to_thread(topic_ids, self._settings, [name]))[name]
             except KafkaException as error:
                 _log.warning("the broker does not say which log this is", error=repr(error))
                 await asyncio.sleep(SECONDS_BETWEEN_TRIES)
@@ -161,7 +161,7 @@ class TakingUp:
             void = Void(account_id=account)
             await asyncio.to_thread(
                 fill,
-                self._settings.kafka,
+                self._settings,
                 place.topic,
                 place.partition,
                 start=inboxes[account].start,

@@ -96,14 +96,14 @@ class Worker:
 
         self.guards: dict[str, Held] = {}
         self.open_cursors: list[cursors.Cursor] = []
-        self.log = KafkaLog(chosen.kafka)
+        self.log = KafkaLog(chosen)
         self.taking_up = TakingUp(
             chosen, rows=self.rows, now=self.now, log=self.log, send=self.send, held=self._guarded
         )
         self.relearning = Relearning(chosen, board=self.board)
         self._add_agents()
-        self.feed = Feed(chosen.topic(PRICES), source=KafkaSource(chosen.kafka))
-        self.bookmark = Bookmark(chosen.kafka, chosen.topic(FEED_GROUP))
+        self.feed = Feed(chosen.topic(PRICES), source=KafkaSource(chosen))
+        self.bookmark = Bookmark(chosen, chosen.topic(FEED_GROUP))
         watch_prices = self._add_prices()
         self.keeper = Keeper(
             self.guards.values(),
@@ -159,7 +159,7 @@ class Worker:
     def _add(self, name: str, handle: Handle, **how: Any) -> None:
         """Add the agent of a topic: its guard, its cursor, and the function that applies a record."""
         topic = self.settings.topic(name)
-        guard = Guard(topic, log=KafkaLog(self.settings.kafka), enabled=not self.settings.unsafe_no_guard)
+        guard = Guard(topic, log=KafkaLog(self.settings), enabled=not self.settings.unsafe_no_guard)
         cursor = self._add_cursor(name, guard, **how)
 
         async def run(stream: StreamT[Any]) -> None:

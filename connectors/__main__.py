@@ -14,6 +14,8 @@ import structlog
 from aiohttp import web
 from pydantic import ValidationError
 
+from connectors import alpaca_keys
+from connectors.alpaca_prices import AlpacaPrices
 from connectors.checks import Check
 from connectors.correlations import Correlations
 from connectors.delivery import MessageDelivery
@@ -21,7 +23,7 @@ from connectors.endpoint import application
 from connectors.hand_edits import HandEdits
 from connectors.meters import registry_of
 from connectors.outlets import outlets
-from connectors.parts import SimulatedTrading
+from connectors.parts import trading_of
 from connectors.projection import Projection
 from connectors.supervision import keep_running
 from streams.build import build
@@ -29,7 +31,7 @@ from streams.settings import Settings, settings
 from trading.deliveries import CHANNELS, Channel
 
 WRONG_SETTINGS, PORT_IN_USE = 2, 4
-TRADES = ("simulated", "external")
+ALPACA = ("alpaca", "fake-alpaca")
 SECONDS_TO_END = 5.0
 
 _log = structlog.get_logger("connectors")
@@ -43,26 +45,30 @@ async def serve(chosen: Settings) -> int:
     broker, projecting = Check("broker", required=True), Check("projection", required=False)
     correlating, editing = Check("correlations", required=False), Check("hand_edits", required=False)
     correlations, hand_edits = Correlations(chosen, check=correlating), HandEdits(chosen, check=editing)
-    trading = SimulatedTrading(chosen, broker)
+    trading = trading_of(chosen, broker)
     projection = Projection(chosen, check=projecting, closed=correlations.note)
     delivering = Check("delivery", required=False)
     channels: dict[Channel, Check] = {name: Check(name, required=False) for name in CHANNELS}
     parts: dict[Check, Callable[[], Awaitable[None]]] = {}
-    if chosen.broker == "simulated":
+    shown: tuple[Check, ...] = tuple(channels.values())
+    if chosen.broker != "external":
         parts[broker] = trading.run
+        shown = (*trading.checks, *shown)
+    if chosen.broker in ALPACA:
+        pricing = Check("prices", required=False)
+        parts[pricing] = AlpacaPrices(chosen, check=pricing).run
     if chosen.database_url.get_secret_value():
         parts |= {projecting: projection.run, correlating: correlations.run, editing: hand_edits.run}
-
     parts[delivering] = MessageDelivery(chosen, outlets(chosen), check=delivering, checks=channels).run
-    shown = (*parts, *channels.values())
 
     def positions() -> Mapping[str, Mapping[int, int]]:
         return trading.positions
 
+    checks = (*parts, *shown)
     web_app = application(
-        shown,
+        checks,
         positions=positions,
-        registry=registry_of(shown, positions=positions, projected=lambda: projection.records),
+        registry=registry_of(checks, positions=positions, projected=lambda: projection.records),
         token=chosen.internal_token.get_secret_value(),
     )
     runner = web.AppRunner(web_app, access_log=None)
@@ -98,11 +104,10 @@ def main() -> int:
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         return _fail(f"STONKS_{'.'.join(map(str, first['loc'])).upper()}: {first['msg']}", WRONG_SETTINGS)
-    if chosen.broker not in TRADES:
-        return _fail(
-            f"STONKS_BROKER={chosen.broker} is not built yet: use simulated, or external with a connector of your own",
-            WRONG_SETTINGS,
-        )
+    if chosen.broker in ALPACA and len(chosen.accounts) != 1:
+        return _fail(f"STONKS_BROKER={chosen.broker} trades one account, not {len(chosen.accounts)}", WRONG_SETTINGS)
+    if refused := alpaca_keys.problem(chosen):
+        return _fail(refused, WRONG_SETTINGS)
     return asyncio.run(serve(chosen))
 
 

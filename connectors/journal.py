@@ -33,6 +33,8 @@ CREATE TABLE IF NOT EXISTS positions (
 );
 CREATE TABLE IF NOT EXISTS logs (topic TEXT PRIMARY KEY, topic_id TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS books (account_id TEXT PRIMARY KEY, book TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS works (client_order_id TEXT PRIMARY KEY, is_live INTEGER NOT NULL, work TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS works_live ON works (client_order_id) WHERE is_live = 1;
 """
 _MOST_AT_ONCE = 500
 
@@ -127,6 +129,23 @@ class Journal:
     def save_book(self, account_id: str, book: str) -> None:
         """Replace an account's book."""
         self._db.execute("INSERT OR REPLACE INTO books VALUES (?, ?)", (account_id, book))
+
+    def work(self, client_order_id: str) -> str | None:
+        """Return what was saved of an order that takes its time."""
+        row = self._db.execute("SELECT work FROM works WHERE client_order_id = ?", (client_order_id,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def save_work(self, client_order_id: str, work: str, *, is_live: bool) -> None:
+        """Replace what is known of an order; `is_live` while something may still happen to it."""
+        self._db.execute(
+            "INSERT INTO works VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET is_live = excluded.is_live, work = excluded.work",
+            (client_order_id, int(is_live), work),
+        )
+
+    def live_works(self) -> list[str]:
+        """Return what was saved of the orders that are live, in the order in which they were first saved."""
+        return [str(row[0]) for row in self._db.execute("SELECT work FROM works WHERE is_live = 1 ORDER BY rowid")]
 
     def accounts(self) -> list[str]:
         """Return the accounts that have a book."""

@@ -33,7 +33,7 @@ class KafkaPrices:
         self._name = settings.topic(_TOPIC.name)
         self._partitions = _TOPIC.partition_count(settings)
         self._settings = settings
-        self._log = KafkaLog(settings.kafka)
+        self._log = KafkaLog(settings)
         self._tails: dict[int, TickTail] = {}
         self._next: dict[int, int] = {}
         self._before_the_tail: dict[str, Tick | None] = {}

@@ -63,7 +63,7 @@ def _record(known: _Known, row: Mapping[str, Any]) -> Any:
 
 async def _things_on(name: str, known: _Known, settings: Settings) -> set[Any]:
     """Return what the topic speaks of already; what is deleted there is spoken of too."""
-    topic, things, log = TOPICS[name], set[Any](), KafkaLog(settings.kafka)
+    topic, things, log = TOPICS[name], set[Any](), KafkaLog(settings)
     places = [TopicPartition(settings.topic(name), number) for number in range(topic.partition_count(settings))]
     try:
         async with asyncio.timeout(_SECONDS_TO_READ):

@@ -8,22 +8,29 @@ from trading.effects import Order, OrderCancel
 from trading.inputs import AccountSnapshot, OrderAccepted, OrderCancelled, OrderFill, OrderRejected, OrderUnknown, Tick
 
 OrderEvent = OrderAccepted | OrderRejected | OrderFill | OrderCancelled | OrderUnknown
+BrokerNews = OrderEvent | AccountSnapshot
 
 
 class Broker(Protocol):
-    """Carry out orders and say what became of them; the caller asks for one thing at a time."""
+    """Carry out orders and say what became of them; the caller asks for one thing at a time.
 
-    async def submit(self, order: Order) -> Sequence[OrderEvent]:
-        """Carry out an order whose `client_order_id` was never submitted, and return what happened to it so far."""
+    All but `committed` is called inside the caller's transaction, so that nothing here may take its time.
+    """
 
-    async def cancel(self, cancel: OrderCancel) -> Sequence[OrderEvent]:
-        """Take the rest of an order off the book; nothing when there is no rest."""
+    async def submit(self, order: Order) -> Sequence[BrokerNews]:
+        """Carry out an order whose `client_order_id` was never told of, and return what happened to it so far."""
 
-    async def advance(self) -> Sequence[OrderEvent]:
-        """Return what happened by itself since the last call: fills and expiries of orders that rest."""
+    async def cancel(self, cancel: OrderCancel) -> Sequence[BrokerNews] | None:
+        """Take the rest of an order off the book; nothing when there is no rest, None when `advance` will tell."""
 
-    async def snapshot(self, account_id: str) -> AccountSnapshot:
-        """Return the account as it stands after everything returned so far."""
+    async def advance(self) -> Sequence[BrokerNews]:
+        """Return what happened by itself since the last call: fills and ends of orders, snapshots that were due."""
+
+    async def snapshot(self, account_id: str) -> AccountSnapshot | None:
+        """Return the account as it stands after everything returned so far; None when `advance` will tell."""
+
+    def committed(self) -> None:
+        """Hear that what was taken over is in the journal."""
 
 
 class Quote(NamedTuple):

@@ -87,7 +87,7 @@ class Projection:
             for number in range(topic.partition_count(self._settings))
         ]
         consumer.assign(partitions)
-        topics = await asyncio.to_thread(topic_ids, self._settings.kafka, self._topics)
+        topics = await asyncio.to_thread(topic_ids, self._settings, self._topics)
         stored = {(row["topic"], row["partition"]): row for row in await connection.fetch(tables.OFFSETS)}
         starts, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
         begins: dict[TopicPartition, int] = {}

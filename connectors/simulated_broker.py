@@ -74,6 +74,9 @@ class SimulatedBroker:
         self._save(book)
         return snapshot(book, marks, at=self._now())
 
+    def committed(self) -> None:
+        """Do nothing: everything was done at once."""
+
     async def _advance(self, resting: Resting) -> Sequence[OrderEvent]:
         order = resting.order
         offset = self._looked_until.get(order.client_order_id, resting.from_offset)

@@ -80,7 +80,7 @@ class TradingConnector:
         ]
         consumer.assign(partitions)
         starts, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
-        topic_ids_now = await asyncio.to_thread(topic_ids, self._settings.kafka, self._topics)
+        topic_ids_now = await asyncio.to_thread(topic_ids, self._settings, self._topics)
         with self._journal.transaction():
             self._journal.meet(topic_ids_now)
         stored = self._journal.positions()
@@ -105,6 +105,7 @@ class TradingConnector:
             await quarantine.send()
         if records:
             crash_point("broker.committed")
+        self._broker.committed()
         await self._send(producer)
         for record in records:
             self._reached(TopicPartition(record.topic, record.partition), record.offset + 1)
@@ -148,6 +149,8 @@ class TradingConnector:
 
     async def _cancel(self, cancel: OrderCancel) -> None:
         events = await self._broker.cancel(cancel)
+        if events is None:
+            return
         if events:
             self._journal.add(events)
         elif self._journal.knows(cancel.client_order_id):
@@ -159,6 +162,7 @@ class TradingConnector:
     async def _send(self, producer: AIOKafkaProducer) -> None:
         """Send what is not sent, in order; a snapshot leaves when everything before it has arrived."""
         while events := self._journal.unsent():
+            crash_point("broker.before_send")
             for run in _runs(events):
                 arrivals = [
                     await producer.send(self._events, event.value, key=event.account_id.encode()) for event in run
@@ -175,7 +179,8 @@ class TradingConnector:
     async def _report(self, producer: AIOKafkaProducer) -> None:
         """Send a snapshot of every account; what it contains is in the log already."""
         with self._journal.transaction():
-            self._journal.add([await self._broker.snapshot(account_id) for account_id in self._settings.accounts])
+            taken = [await self._broker.snapshot(account_id) for account_id in self._settings.accounts]
+            self._journal.add([snapshot for snapshot in taken if snapshot is not None])
         self._snapshot_at = time.monotonic()
         await self._send(producer)
 

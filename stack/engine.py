@@ -40,6 +40,7 @@ def engine_services(
     tokens: dict[str, str],
     internal_token: str,
     variables: dict[str, str],
+    connectors_only: dict[str, str],
 ) -> list[Service]:
     """Return the workers, the connectors and the API, in the order in which they become ready; all get `variables`.
 
@@ -74,6 +75,7 @@ def engine_services(
         addresses.connectors,
         {
             **shared,
+            **connectors_only,
             "STONKS_DATABASE_URL": addresses.owner_url,
             "STONKS_CONNECTORS_HOST": LOOPBACK,
             "STONKS_CONNECTORS_PORT": str(addresses.connectors),

@@ -14,12 +14,14 @@ import secrets
 import signal
 import threading
 import time
-from typing import Any
+from typing import Any, get_args
 
+from connectors import alpaca_keys
 from stack.checklist import Checklist
 from stack.data_dir import begin_demo, endpoints_path, is_a_demo, locked, tokens
 from stack.engine import Addresses, engine_services
 from stack.errors import StackError
+from stack.fake_alpaca import is_wanted, start_fake
 from stack.files import write_private_json
 from stack.foundations import claim_ports, given_database, given_kafka, start_foundations
 from stack.probes import get, lacking
@@ -28,6 +30,7 @@ from streams.build import build
 from streams.settings import Settings, settings
 
 SECONDS_UNTIL_READY = 90.0
+BROKERS = get_args(Settings.model_fields["broker"].annotation)
 DEMO_VARIABLES = {
     "STONKS_CLOCK": "events",
     "STONKS_BROKER": "simulated",
@@ -39,6 +42,7 @@ DEMO_VARIABLES = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say which arguments `stonks up` takes."""
     parser.add_argument("--workers", type=_count, default=1, metavar="N", help="how many workers share the work (1)")
+    parser.add_argument("--broker", choices=BROKERS, help="who trades; wins over STONKS_BROKER")
     parser.add_argument("--demo", action="store_true", help="play a year of prices through it, from the beginning")
     parser.add_argument(
         "--speed", type=_speed, default=0.0, metavar="S", help="the demo's days a second (0: all it can)"
@@ -48,6 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Run until SIGINT, SIGTERM or SIGHUP, or to the demo's end, and return 0; raise `StackError` when it cannot."""
     chosen = settings()
+    if arguments.broker:
+        chosen = chosen.model_copy(update={"broker": arguments.broker})
+    if not arguments.demo:
+        _assert_alpaca(chosen)
+    elif arguments.broker not in (None, DEMO_VARIABLES["STONKS_BROKER"]):
+        raise StackError(f"the demo trades with the simulated broker: leave out --broker {arguments.broker}")
     folder = chosen.data_dir.absolute()
     checklist = Checklist()
     supervisor = Supervisor(checklist.say)
@@ -77,12 +87,17 @@ def _start(
 ) -> Addresses:
     ports = claim_ports(folder, chosen, workers=workers)
     addresses = start_foundations(folder, chosen, ports, checklist=checklist, supervisor=supervisor)
+    demo = is_a_demo(folder)
+    alpaca = {}
+    if is_wanted(chosen) and not demo:
+        alpaca = start_fake(folder, chosen, ports["fake-alpaca"], checklist=checklist, supervisor=supervisor)
     services = engine_services(
         folder,
         addresses,
         tokens=tokens(folder, chosen),
         internal_token=secrets.token_urlsafe(24),
-        variables=DEMO_VARIABLES if is_a_demo(folder) else {},
+        variables=DEMO_VARIABLES if demo else {"STONKS_BROKER": chosen.broker},
+        connectors_only=alpaca,
     )
     _write_endpoints(folder, addresses)
     for service in services:  # all at once: each of them waits for the others by itself
@@ -184,6 +199,15 @@ def _speed(text: str) -> float:
     if not 0 <= speed <= 1000:
         raise argparse.ArgumentTypeError(f"{text} is not a number between 0 and 1000")
     return speed
+
+
+def _assert_alpaca(chosen: Settings) -> None:
+    """Refuse what the connectors would refuse, before anything is started."""
+    if chosen.broker.endswith("alpaca") and len(chosen.accounts) != 1:
+        named = ", ".join(chosen.accounts)
+        raise StackError(f"Alpaca is one account a stack: STONKS_ACCOUNTS must name exactly one, not {named}")
+    if not is_wanted(chosen) and (refused := alpaca_keys.problem(chosen)):
+        raise StackError(refused)
 
 
 def _assert_nothing_given(chosen: Settings) -> None:

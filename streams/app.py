@@ -18,6 +18,7 @@ from streams.crash import end_loudly
 from streams.in_order import Guard, Nudge
 from streams.log import Record
 from streams.outbox import Outgoing, Send
+from streams.security import for_faust
 from streams.settings import Settings
 from streams.topics import APP, TABLES
 
@@ -109,7 +110,7 @@ def create_app(settings: Settings) -> EngineApp:
     folder.mkdir(parents=True, exist_ok=True)
     return EngineApp(
         settings.topic(APP),
-        broker=[f"kafka://{server}" for server in settings.kafka.split(",")],
+        **for_faust(settings),
         datadir=folder,
         store="memory://",
         processing_guarantee="at_least_once",

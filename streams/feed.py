@@ -15,6 +15,8 @@ from aiokafka.errors import KafkaError
 
 from streams.held import Held
 from streams.log import Record
+from streams.security import for_aiokafka
+from streams.settings import Settings
 
 _WAIT_MS = 200
 _RETRY_SECONDS = 0.5
@@ -41,8 +43,8 @@ class Source(Protocol):
 class KafkaSource:
     """Read a broker's log without a group; waits for a broker that is away."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._connected: AIOKafkaConsumer | None = None
 
     async def begin(self, begins: Mapping[TopicPartition, int]) -> None:
@@ -76,7 +78,7 @@ class KafkaSource:
     async def _consumer(self) -> AIOKafkaConsumer:
         while self._connected is None:
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap, enable_auto_commit=False, auto_offset_reset="none"
+                **for_aiokafka(self._settings), enable_auto_commit=False, auto_offset_reset="none"
             )
             try:
                 await consumer.start()

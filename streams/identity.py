@@ -9,20 +9,23 @@ from collections.abc import Iterable, Mapping
 from confluent_kafka import Consumer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from streams.security import for_librdkafka
+from streams.settings import Settings
+
 SECONDS_TO_ANSWER = 10.0
 
 
-def topic_ids(bootstrap: str, topics: Iterable[str]) -> dict[str, str]:
+def topic_ids(settings: Settings, topics: Iterable[str]) -> dict[str, str]:
     """Return the id of each topic by its name on the broker."""
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})  # its end would be that of its answers
+    admin = AdminClient(for_librdkafka(settings))  # its end would be that of its answers
     answers = admin.describe_topics(TopicCollection(list(topics)), request_timeout=SECONDS_TO_ANSWER)
     return {name: str(answer.result().topic_id) for name, answer in answers.items()}
 
 
-def committed(bootstrap: str, group: str, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+def committed(settings: Settings, group: str, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
     """Return the next offset that a group wants, for those of these topics and partitions of which it ever said one."""
     # A consumer that never joins: asked of an unknown group, the admin client of 2.16.1 ends the process.
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "log_level": 0})
+    consumer = Consumer({**for_librdkafka(settings), "group.id": group})
     try:
         wanted = [TopicPartition(topic, partition) for topic, partition in places]
         answers = consumer.committed(wanted, timeout=SECONDS_TO_ANSWER) if wanted else []
@@ -34,8 +37,8 @@ def committed(bootstrap: str, group: str, places: Iterable[tuple[str, int]]) -> 
 class Bookmark:
     """Tell the broker how far a group has read that nobody joins: who reads what is said elsewhere."""
 
-    def __init__(self, bootstrap: str, group: str) -> None:
-        self._options = {"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False, "log_level": 0}
+    def __init__(self, settings: Settings, group: str) -> None:
+        self._options = {**for_librdkafka(settings), "group.id": group, "enable.auto.commit": False}
         self._consumer: Consumer | None = None
 
     def put(self, positions: Mapping[tuple[str, int], int]) -> None:

@@ -12,6 +12,9 @@ import structlog
 from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from streams.security import for_librdkafka
+from streams.settings import Settings
+
 MARGIN = 100_000
 """Offsets past the greatest known one: more than an account uses in a month, for what was never projected."""
 SECONDS_TO_FILL = 300.0
@@ -25,7 +28,7 @@ class NotFilled(Exception):
 
 
 def fill(
-    bootstrap: str, topic: str, partition: int, *, start: int, end: int, until: int, key: bytes, value: bytes
+    settings: Settings, topic: str, partition: int, *, start: int, end: int, until: int, key: bytes, value: bytes
 ) -> None:
     """Append copies of a record until the partition's end is `until` or beyond; blocks, about 2 s for a million.
 
@@ -33,7 +36,7 @@ def fill(
     """
     producer = Producer(
         {
-            "bootstrap.servers": bootstrap,
+            **for_librdkafka(settings),
             "enable.idempotence": True,
             "compression.type": "gzip",  # the one that every broker can read
             "linger.ms": 20,
@@ -41,7 +44,6 @@ def fill(
             "batch.num.messages": 50_000,
             "queue.buffering.max.messages": 200_000,
             "message.timeout.ms": int(SECONDS_TO_FILL * 1000),
-            "log_level": 0,
         }
     )
     placed: list[int] = []
@@ -66,12 +68,12 @@ def fill(
         raise NotFilled(f"{topic}/{partition} did not take {left or count} records: {problems or 'no answer'}")
     _log.warning("the numbering of a lost log goes on", topic=topic, partition=partition, records=count, until=until)
     if start == end and placed and placed[0] == end and placed[-1] == end + count - 1:  # nothing else lies between
-        _give_back(bootstrap, TopicPartition(topic, partition, end + count))
+        _give_back(settings, TopicPartition(topic, partition, end + count))
 
 
-def _give_back(bootstrap: str, before: TopicPartition) -> None:
+def _give_back(settings: Settings, before: TopicPartition) -> None:
     """Delete what was filled, so that nobody has to read it; a broker that refuses costs a little time, no more."""
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    admin = AdminClient(for_librdkafka(settings))
     with contextlib.suppress(KafkaException):
         answers: dict[TopicPartition, Future[Any]] = admin.delete_records(
             [before], request_timeout=_SECONDS_TO_GIVE_BACK

@@ -19,6 +19,7 @@ from confluent_kafka.admin._metadata import TopicMetadata
 from confluent_kafka.cimpl import NewTopic
 from pydantic import TypeAdapter
 
+from streams.security import for_librdkafka
 from streams.settings import Settings
 from trading import deliveries, effects, events, inputs, records
 
@@ -145,7 +146,7 @@ def create_topics(bootstrap: str, settings: Settings, *, seconds: float = 30) ->
     partitions, for one that the broker refuses, and when they are not there within `seconds`.
     """
     wanted = {settings.topic(topic.name): topic for topic in ALL}
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    admin = AdminClient(for_librdkafka(settings, bootstrap))
     try:
         existing = admin.list_topics(timeout=seconds).topics
         missing = [_new(name, topic, settings) for name, topic in wanted.items() if name not in existing]

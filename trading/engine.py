@@ -15,6 +15,7 @@ from trading import (
     equity,
     fills,
     levels,
+    live_mode,
     macro,
     micro_entries,
     prices,
@@ -120,12 +121,14 @@ def _opened(step: Step, event: AccountOpened) -> None:
         step.record(
             ConfigChange, version=event.policy.version, before={}, after=policy, source="start", issued_by=issued_by
         )
-    step.change(build=event.build, mode=event.mode)
+    live_mode.adopt(step, event.mode)
+    step.change(build=event.build)
     step.keep_state()
 
 
 def _worker_started(step: Step, event: WorkerStarted) -> None:
-    step.change(build=event.build, mode=event.mode)
+    live_mode.adopt(step, event.mode)
+    step.change(build=event.build)
     if event.again:
         restoring.say_again(step)
     step.keep_state()

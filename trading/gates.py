@@ -9,7 +9,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from trading import circuit_breaker, dedupe, micro_trading, position_sizer, trading_window
+from trading import arming, circuit_breaker, dedupe, micro_trading, position_sizer, trading_window
 from trading.candidates import Candidate, View, eligible_modes
 from trading.effects import Check, EarningsFlag, Gate, GateName
 from trading.money import ONE, ZERO
@@ -109,6 +109,8 @@ def _engine_paused(view: View) -> Result:
     if not view.is_buy:
         return _NONE
     state = "halted" if portfolio.halted else "paused" if portfolio.paused else "running"
+    if state == "running" and arming.is_lacking(portfolio):
+        return False, "not armed", "running", arming.MEND
     return state == "running", state, "running", None
 
 

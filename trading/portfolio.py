@@ -154,6 +154,7 @@ class Portfolio(Frozen):
 
     paused: bool = False
     halted: bool = False
+    armed_until: Instant | None = None
     reconciled: bool = False
     unmatched: str = ""
     moved_since_snapshot: bool = True

@@ -14,6 +14,7 @@ from trading import (
     earnings_watch,
     entries,
     exits,
+    live_mode,
     macro,
     micro_entries,
     notifications,
@@ -175,6 +176,7 @@ def _tick(step: Step) -> None:
 
 
 _SOURCES: tuple[Callable[[Portfolio, dt.datetime], Iterator[Due]], ...] = (
+    live_mode.expiry_due,
     _phases_due,
     _breakers_due,
     macro.due,

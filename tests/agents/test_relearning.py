@@ -34,7 +34,7 @@ async def prepared(
 ) -> tuple[Relearning, Board]:
     asked: list[Any] = []
 
-    def committed(_: str, group: str, places: Any) -> dict[tuple[str, int], int]:
+    def committed(_: Settings, group: str, places: Any) -> dict[tuple[str, int], int]:
         asked.append((group, places))
         if len(asked) == 1:
             raise KafkaException

@@ -142,10 +142,10 @@ async def test_its_http_shows_every_part_and_asks_for_the_token(
 @pytest.mark.parametrize(
     ("variables", "code", "text"),
     [
-        ({"STONKS_BROKER": "alpaca"}, 2, "error: STONKS_BROKER=alpaca is not built yet"),
-        ({"STONKS_BROKER": "fake-alpaca"}, 2, "error: STONKS_BROKER=fake-alpaca is not built yet"),
         ({"STONKS_BROKER": "etrade"}, 2, "error: STONKS_BROKER: Input should be 'simulated'"),
         ({"STONKS_SIM_SEED": "one"}, 2, "error: STONKS_SIM_SEED: Input should be a valid integer"),
+        ({"STONKS_BROKER": "alpaca"}, 2, "error: STONKS_ALPACA_KEY_ID and STONKS_ALPACA_SECRET_KEY are not both set"),
+        ({"STONKS_BROKER": "fake-alpaca"}, 2, "error: STONKS_BROKER=fake-alpaca goes to this machine alone"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path: pathlib.Path, variables: dict[str, str], code: int, text: str) -> None:

@@ -36,9 +36,9 @@ def loopback_only() -> Iterator[list[str]]:
         judged(host)
         return getaddrinfo(host, *args, **named)
 
-    socket.socket.connect = guarded_connect  # type: ignore[method-assign]
-    socket.socket.connect_ex = guarded_connect_ex  # type: ignore[method-assign]
-    socket.getaddrinfo = guarded_getaddrinfo  # type: ignore[assignment]
+    socket.socket.connect = guarded_connect  # type: ignore[assignment, method-assign]
+    socket.socket.connect_ex = guarded_connect_ex  # type: ignore[assignment, method-assign]
+    socket.getaddrinfo = guarded_getaddrinfo
     try:
         yield tried
     finally:

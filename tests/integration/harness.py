@@ -94,6 +94,7 @@ class Stack:
             "STONKS_ACCOUNTS": ",".join(accounts),
             **env,
         }
+        self.kafka_options: Json = {}  # how this outsider reaches a broker that asks for more than an address
         self.process: subprocess.Popen[bytes] | None = None
         self._below: list[psutil.Process] = []
         self._producer: Producer | None = None
@@ -310,6 +311,7 @@ class Stack:
             self._producer = Producer(
                 {
                     "bootstrap.servers": self.endpoints["kafka"],
+                    **self.kafka_options,
                     "partitioner": "murmur2_random",
                     "enable.idempotence": True,
                     "linger.ms": 1,
@@ -343,6 +345,7 @@ class Stack:
             self._consumer = Consumer(
                 {
                     "bootstrap.servers": self.endpoints["kafka"],
+                    **self.kafka_options,
                     "group.id": "outsider",
                     "enable.auto.commit": False,
                     "auto.offset.reset": "error",

@@ -10,6 +10,7 @@ import stat
 import subprocess
 
 import asyncpg
+import httpx
 import psutil
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -213,3 +214,34 @@ def test_no_cache_and_no_network_is_an_error_that_says_so(stonks: Stonks, tmp_pa
     refused = stonks.run("up", XDG_CACHE_HOME=str(tmp_path / "cache"), **nowhere)
     assert refused.returncode == 3
     assert "cannot be fetched from Maven Central" in refused.stderr.splitlines()[-1]
+
+
+def test_a_fake_alpaca_is_started_with_keys_that_only_the_connectors_get(stonks: Stonks) -> None:
+    process = stonks.up("--broker", "fake-alpaca", STONKS_BROKER="external", STONKS_CLOCK="events")
+    seen = {name: json.loads((stonks.data_dir / f"{name}.seen").read_text()) for name in ("connectors", "api")}
+    url = seen["connectors"]["STONKS_ALPACA_TRADING_URL"]
+    keys = (seen["connectors"]["STONKS_ALPACA_KEY_ID"], seen["connectors"]["STONKS_ALPACA_SECRET_KEY"])
+    assert {one["STONKS_BROKER"] for one in seen.values()} == {"fake-alpaca"}  # the flag wins
+    assert not [name for name in seen["api"] if name.startswith("STONKS_ALPACA")]
+    assert url == f"http://127.0.0.1:{json.loads((stonks.data_dir / 'ports.json').read_text())['fake-alpaca']}"
+    [fake] = parts(process, "tests.fakes.alpaca")
+    assert not any(secret in " ".join(fake.cmdline()) for secret in keys)
+
+    headers = {"APCA-API-KEY-ID": keys[0], "APCA-API-SECRET-KEY": keys[1]}
+    clock = httpx.get(f"{url}/v2/clock", headers=headers).json()
+    assert clock["is_open"]  # event time begins in a session, whatever the hour is here
+    latest = f"{url}/v2/stocks/trades/latest?symbols=AAPL"
+    before = httpx.get(latest, headers=headers).json()
+    eventually(lambda: httpx.get(latest, headers=headers).json() != before, seconds=10)  # its prices move
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    assert not is_alive(fake)
+
+
+def test_alpaca_with_two_accounts_is_refused_before_anything_starts(stonks: Stonks) -> None:
+    refused = stonks.run("up", "--broker", "fake-alpaca", STONKS_ACCOUNTS="one,two")
+    assert refused.returncode == 2
+    assert "STONKS_ACCOUNTS must name exactly one, not one, two" in refused.stderr.splitlines()[-1]
+    assert not stonks.data_dir.exists()
+    assert stonks.run("up", "--broker", "somebody").returncode == 2
+    assert stonks.run("up", "--demo", "--broker", "alpaca").returncode == 2

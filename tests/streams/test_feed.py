@@ -12,6 +12,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from streams.feed import Feed, KafkaSource, common_numbers
 from streams.log import Record
+from streams.settings import Settings
 from tests.streams.fake_log import TOPIC, FakeSource, record
 
 Slices = AsyncIterator[Sequence[Record] | None]
@@ -133,7 +134,7 @@ async def test_a_real_log_is_read_from_any_offset_and_again_after_another_assign
     topic = topic_prefix + "feed"
     admin = AdminClient({"bootstrap.servers": kafka})
     admin.create_topics([NewTopic(topic, 2, 1)])[topic].result()
-    source = KafkaSource(kafka)
+    source = KafkaSource(Settings(kafka=kafka))
     feed = Feed(topic, source=source)
     slices = feed.slices()
     feed.open({})

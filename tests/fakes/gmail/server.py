@@ -65,7 +65,7 @@ class FakeGmail(LocalServer):
         if request.path != "/gmail/v1/users/me/messages/send":
             return _error(404)
         raw = base64.urlsafe_b64decode((await request.json())["raw"])
-        self.mails.append(email.message_from_bytes(raw, policy=email.policy.default))  # type: ignore[arg-type]
+        self.mails.append(email.message_from_bytes(raw, policy=email.policy.default))
         if fault == "lost":
             cut(request)
         return web.json_response({"id": f"mail-{len(self.mails)}", "labelIds": ["SENT"]})

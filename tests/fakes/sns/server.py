@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import aiohttp
 from aiohttp import web
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.server import ThreadedMotoServer
 from moto.sns.models import sns_backends
 

@@ -1,0 +1,191 @@
+"""Alpaca's market data over REST: alpaca-py's client in threads, our timeouts, our pace, no retries."""
+
+import asyncio
+import datetime as dt
+import functools
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from pydantic import SecretStr
+
+from connectors.alpaca_prices_read import Raw
+
+REQUESTS_A_MINUTE = 180  # Alpaca takes 200 of an account without a subscription
+SYMBOLS_A_REQUEST = 50
+CONNECT_SECONDS, READ_SECONDS, WHOLE_SECONDS = 3.0, 10.0, 30.0
+_THREADS = 4
+_MOST_TRADES = 10_000
+
+
+class Away(ConnectionError):
+    """Say why Alpaca's market data gave no answer."""
+
+
+class Pace:
+    """Let so many requests through in any minute; the next one waits."""
+
+    def __init__(self, requests_a_minute: int = REQUESTS_A_MINUTE) -> None:
+        self._most = requests_a_minute
+        self._times: deque[float] = deque()
+
+    async def turn(self) -> None:
+        """Return when it is one's turn."""
+        while True:
+            now = time.monotonic()
+            while self._times and self._times[0] <= now - 60:
+                self._times.popleft()
+            if len(self._times) < self._most:
+                self._times.append(now)
+                return
+            await asyncio.sleep(self._times[0] + 60 - now)
+
+
+class MarketRest:
+    """Ask for the prices of many symbols at once; every method raises `Away` and nothing else."""
+
+    def __init__(
+        self,
+        *,
+        key_id: SecretStr,
+        secret_key: SecretStr,
+        data_url: str = "",
+        trading_url: str = "",
+        feed: str = "iex",
+        paper: bool = True,
+        pace: Pace | None = None,
+    ) -> None:
+        self._keys = (key_id, secret_key)
+        self._data_url, self._trading_url = data_url.rstrip("/"), trading_url.rstrip("/")
+        self._feed, self._paper = feed, paper
+        self._pace = pace or Pace()
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="alpaca-data")
+
+    def close(self) -> None:
+        """Take no further call; those under way end by their timeouts."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def daily_bars(
+        self, symbols: Collection[str], *, start: dt.datetime, end: dt.datetime
+    ) -> Mapping[str, Sequence[Raw]]:
+        """Return the daily bars of a span, adjusted for splits, oldest first."""
+        return await self._each(symbols, functools.partial(_bars, timeframe="1Day", start=start, end=end))
+
+    async def minute_bars(
+        self, symbols: Collection[str], *, start: dt.datetime, end: dt.datetime
+    ) -> Mapping[str, Sequence[Raw]]:
+        """Return the minute bars of a span, oldest first."""
+        return await self._each(symbols, functools.partial(_bars, timeframe="1Min", start=start, end=end))
+
+    async def trades(
+        self, symbols: Collection[str], *, start: dt.datetime, end: dt.datetime
+    ) -> Mapping[str, Sequence[Raw]]:
+        """Return the trades of a short span, oldest first; some thousands at most."""
+        return await self._each(symbols, functools.partial(_trades, start=start, end=end))
+
+    async def latest_trades(self, symbols: Collection[str]) -> Mapping[str, Raw]:
+        """Return the last trade of each symbol that has one."""
+        return await self._each(symbols, _latest_trades)
+
+    async def latest_quotes(self, symbols: Collection[str]) -> Mapping[str, Raw]:
+        """Return the quote of each symbol that has one."""
+        return await self._each(symbols, _latest_quotes)
+
+    async def clock(self) -> dt.datetime:
+        """Return the exchange's time as the trading API says it."""
+        found = await self._call(lambda: _trading(self).get_clock())
+        try:
+            return dt.datetime.fromisoformat(found["timestamp"]).astimezone(dt.UTC)
+        except (KeyError, TypeError, ValueError) as error:
+            raise Away("its clock cannot be read") from error
+
+    async def _each(self, symbols: Collection[str], ask: Callable[..., Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        wanted = sorted(symbols)
+        for begin in range(0, len(wanted), SYMBOLS_A_REQUEST):
+            some = wanted[begin : begin + SYMBOLS_A_REQUEST]
+            answer = await self._call(lambda some=some: ask(_data(self), some, self._feed))  # type: ignore[misc]
+            if not isinstance(answer, dict):
+                raise Away("an answer that is no object")
+            found |= answer
+        return found
+
+    async def _call(self, call: Callable[[], Any]) -> Any:
+        await self._pace.turn()
+        try:
+            async with asyncio.timeout(WHOLE_SECONDS):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        except TimeoutError as error:
+            raise Away(f"no whole answer within {WHOLE_SECONDS:g} s") from error
+        except Exception as error:  # whatever the client or the network says
+            raise Away(f"{type(error).__name__}: {error}"[:300]) from error
+
+
+def _data(rest: MarketRest) -> Any:
+    """Build a client that waits no longer than we do, and asks once."""
+    from alpaca.data.historical.stock import StockHistoricalDataClient  # noqa: PLC0415 - slow to import
+
+    key_id, secret_key = (key.get_secret_value() for key in rest._keys)
+    return _impatient(StockHistoricalDataClient(key_id, secret_key, raw_data=True, url_override=rest._data_url or None))
+
+
+def _trading(rest: MarketRest) -> Any:
+    from alpaca.trading.client import TradingClient  # noqa: PLC0415 - slow to import
+
+    key_id, secret_key = (key.get_secret_value() for key in rest._keys)
+    url = rest._trading_url or None
+    return _impatient(TradingClient(key_id, secret_key, paper=rest._paper, raw_data=True, url_override=url))
+
+
+def _impatient(client: Any) -> Any:
+    from requests.adapters import HTTPAdapter  # noqa: PLC0415 - comes with alpaca-py
+
+    class Impatient(HTTPAdapter):
+        def send(self, *given: Any, **options: Any) -> Any:
+            return super().send(*given, **{**options, "timeout": (CONNECT_SECONDS, READ_SECONDS)})
+
+    client._retry, client._retry_codes = 0, []  # our pace and our next look are the retry
+    for scheme in ("http://", "https://"):
+        client._session.mount(scheme, Impatient(max_retries=0))
+    return client
+
+
+def _bars(client: Any, symbols: list[str], feed: str, *, timeframe: str, start: dt.datetime, end: dt.datetime) -> Any:
+    from alpaca.data.enums import Adjustment, DataFeed  # noqa: PLC0415 - slow to import
+    from alpaca.data.requests import StockBarsRequest  # noqa: PLC0415
+    from alpaca.data.timeframe import TimeFrame, TimeFrameUnit  # noqa: PLC0415
+
+    unit = TimeFrameUnit.Day if timeframe == "1Day" else TimeFrameUnit.Minute
+    asked = StockBarsRequest(
+        symbol_or_symbols=symbols,
+        timeframe=TimeFrame(1, unit),
+        start=start,
+        end=end,
+        adjustment=Adjustment.SPLIT,
+        feed=DataFeed(feed),
+    )
+    return client.get_stock_bars(asked)
+
+
+def _trades(client: Any, symbols: list[str], feed: str, *, start: dt.datetime, end: dt.datetime) -> Any:
+    from alpaca.data.enums import DataFeed  # noqa: PLC0415 - slow to import
+    from alpaca.data.requests import StockTradesRequest  # noqa: PLC0415
+
+    asked = StockTradesRequest(symbol_or_symbols=symbols, start=start, end=end, limit=_MOST_TRADES, feed=DataFeed(feed))
+    return client.get_stock_trades(asked)
+
+
+def _latest_trades(client: Any, symbols: list[str], feed: str) -> Any:
+    from alpaca.data.enums import DataFeed  # noqa: PLC0415 - slow to import
+    from alpaca.data.requests import StockLatestTradeRequest  # noqa: PLC0415
+
+    return client.get_stock_latest_trade(StockLatestTradeRequest(symbol_or_symbols=symbols, feed=DataFeed(feed)))
+
+
+def _latest_quotes(client: Any, symbols: list[str], feed: str) -> Any:
+    from alpaca.data.enums import DataFeed  # noqa: PLC0415 - slow to import
+    from alpaca.data.requests import StockLatestQuoteRequest  # noqa: PLC0415
+
+    return client.get_stock_latest_quote(StockLatestQuoteRequest(symbol_or_symbols=symbols, feed=DataFeed(feed)))
