@@ -4,6 +4,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
@@ -49,6 +50,10 @@ class Settings(BaseSettings):
     alpaca_data_url: str = ""  # the market data API, without `/v2`
     alpaca_stream_url: str = ""  # the market data's WebSocket, without `/v2/{feed}`
     alpaca_feed: Literal["iex", "sip"] = "iex"  # iex is free and about 2.5 % of the volume; sip is all of it
+
+    # Protection while we are dead: a stop order that rests at the broker beside each position, wider than our stops.
+    backstop: Literal["none", "stop"] = "none"
+    backstop_pct: Annotated[Decimal, Field(gt=0, lt=1)] = Decimal("0.25")  # its price: so far under the average entry
 
     worker_id: str = "worker-1"  # internal: the static member id of this worker
     worker_host: str = "127.0.0.1"  # internal
