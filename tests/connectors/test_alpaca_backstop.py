@@ -11,7 +11,9 @@ from tests.connectors.alpaca_desk import HELD, Desk, desk_of, exchange
 from tests.connectors.examples import order
 from tests.connectors.test_alpaca_faults import CANCELLING, streaming
 from tests.fakes.alpaca import FakeAlpaca
+from tests.trading import desk as trading_desk
 from trading.effects import Order
+from trading.events import EVENT
 
 WIDTH = Decimal("0.25")
 
@@ -142,3 +144,23 @@ async def test_a_mute_stream_does_not_hide_that_it_has_sold(tmp_path: pathlib.Pa
         snapshot = await desk.look()
         assert told(desk) == [(False, 5), (True, 5)]
         assert [each.symbol for each in snapshot.positions] == ["AAPL"]
+
+
+async def test_the_engine_takes_its_sale_over_from_two_snapshots_and_tells_of_it(tmp_path: pathlib.Path) -> None:
+    engine = trading_desk.Desk()
+    engine.hold("AAPL", 4, "10")
+    async with exchange() as fake, desk_of(fake, tmp_path, backstop_pct=WIDTH) as desk:
+        fake.exchange.set_position("AAPL", Decimal(0), avg_entry_price=Decimal(9))
+        fake.exchange.set_cash(Decimal(500))
+        fake.market.set_price("AAPL", Decimal(10))
+        await bought(fake, desk, order(quantity="4"))
+        fake.market.set_price("AAPL", Decimal(7))
+        await desk.until(lambda: len(desk.snapshots) == 3)
+        sold = desk.events.index(desk.fills()[-1])
+        for event in desk.events[sold:]:
+            engine.send(EVENT.validate_json(event.model_copy(update={"at": engine.now}).model_dump_json()))
+    assert engine.row.position("AAPL") is None
+    assert engine.row.cash == fake.exchange.state.cash == 500 - 4 * 10 + 4 * 7
+    assert engine.orders("sell") == []
+    assert "A fill that nothing here wants" in [alert.subject for alert in engine.records("alert")]
+    assert engine.records("reconciliation")[-1].adjusted
