@@ -154,7 +154,8 @@ class AlpacaBroker:
             self._is_doubtful.clear()
             if any(tracked.work.is_known for tracked in self._book):
                 before = self._book.news
-                await self._look_at_orders()
+                if not await self._look_at_orders():
+                    await asyncio.sleep(self._watch.retry)
                 if self._book.news != before and self._stream.is_up and self._missed_at is None:
                     self._missed_at = time.monotonic()
             if self._missed_at is not None and time.monotonic() - self._missed_at > self._watch.mute:
