@@ -143,6 +143,11 @@ class Journal:
             (client_order_id, int(is_live), work),
         )
 
+    def works(self) -> Iterator[str]:
+        """Give what was saved of every order that takes its time."""
+        for row in self._db.execute("SELECT work FROM works ORDER BY rowid"):
+            yield str(row[0])
+
     def live_works(self) -> list[str]:
         """Return what was saved of the orders that are live, in the order in which they were first saved."""
         return [str(row[0]) for row in self._db.execute("SELECT work FROM works WHERE is_live = 1 ORDER BY rowid")]

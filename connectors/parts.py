@@ -79,6 +79,7 @@ class AlpacaTrading(_Trading):
                 now=_wall_clock if settings.clock == "system" else _no_clock,
                 check=self.checks[0],
                 updates_check=self.checks[1],
+                backstop_pct=settings.backstop_pct if settings.backstop == "stop" else None,
             )
             self._connector = TradingConnector(broker, journal, settings, check=self._check)
             await together(broker.run(), self._connector.run())

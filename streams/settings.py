@@ -4,6 +4,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, FilePath, SecretStr, ValidationInfo, field_validator
@@ -80,6 +81,10 @@ class Settings(BaseSettings):
     alpaca_stream_url: str = ""  # the market data's WebSocket, without `/v2/{feed}`
     alpaca_local_plays: Literal["paper", "live"] = "paper"  # which of Alpaca's addresses one on this machine stands for
     alpaca_feed: Literal["iex", "sip"] = "iex"  # iex is free and about 2.5 % of the volume; sip is all of it
+
+    # Protection while we are dead: a stop order that rests at the broker beside each position, wider than our stops.
+    backstop: Literal["none", "stop"] = "none"
+    backstop_pct: Annotated[Decimal, Field(gt=0, lt=1)] = Decimal("0.25")  # its price: so far under the average entry
 
     worker_id: str = "worker-1"  # internal: the static member id of this worker
     worker_host: str = "127.0.0.1"  # internal

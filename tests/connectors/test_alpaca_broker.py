@@ -298,3 +298,17 @@ async def test_every_call_ends_in_time_and_asks_once(tmp_path: pathlib.Path) -> 
         rest = desk.broker._rest
         answers = await asyncio.gather(*(rest.account() for _ in range(40)))
         assert {answer.outcome for answer in answers} == {"unclear"}
+
+
+async def test_a_cancel_of_an_order_whose_fill_is_still_to_be_told_is_answered_by_that_fill(
+    tmp_path: pathlib.Path,
+) -> None:
+    async with exchange() as fake, desk_of(fake, tmp_path) as desk:
+        await desk.look()
+        await desk.turn(order("buy", "5"))
+        async with asyncio.timeout(10):
+            await next(iter(desk.broker._book)).is_over.wait()  # the stream has told it, no turn has collected it
+        assert await desk.broker.cancel(cancel_of(1)) is None
+        await desk.turn()
+        assert desk.kinds("order-1") == ["order_accepted", "order_fill"]
+        assert await desk.broker.cancel(cancel_of(1)) == ()  # told: the connector says it again
