@@ -80,7 +80,7 @@ def merged(messages: Sequence[Notification]) -> Notification:
     return Notification(
         notification_id=ids.of("merged", *(each.notification_id for each in ordered)),
         account_id=ordered[0].account_id,
-        event_type=kinds.pop() if len(kinds) == 1 else "alert",
+        event_type=kinds.pop() if len(kinds) == 1 else "breaker_triggered" if kinds <= URGENT else "alert",
         severity=min((each.severity for each in ordered), key=_WEIGHT.__getitem__),
         subject=f"{len(ordered)} messages, the last: {ordered[-1].subject}",
         body="\n".join(lines[:_MOST_LINES] + ([f"and {more} more"] if more > 0 else [])),

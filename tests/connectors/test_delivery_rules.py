@@ -176,3 +176,4 @@ def test_a_merged_message_names_each_and_has_an_id_of_theirs() -> None:
     many = merged([message(number) for number in range(100)])
     assert (len(many.body.splitlines()), many.body.splitlines()[-1]) == (41, "and 60 more")
     assert many.event_type == "large_trade"
+    assert is_urgent(merged([message(1, "kill"), message(2, "breaker_triggered")]).event_type)
