@@ -17,10 +17,10 @@ MOST = 50  # remembered at once, so that the row stays small
 def adopt(step: Step, event: AccountSnapshot) -> tuple[dict[str, Any], ...]:
     """Remember the open orders of a snapshot that are not ours, and return those that are new as differences."""
     portfolio = step.portfolio
-    ours = {id(listing) for order in (*portfolio.orders, *portfolio.done) if (listing := listed(event, order))}
-    foreign = sorted(
-        (each for each in event.open_orders if id(each) not in ours), key=lambda each: each.broker_order_id
-    )
+    shown = (listed(event, order) for order in (*portfolio.orders, *portfolio.done))
+    ours = {each.broker_order_id for each in shown if each is not None}
+    strangers = (each for each in event.open_orders if each.broker_order_id not in ours)
+    foreign = sorted(strangers, key=lambda each: each.broker_order_id)
     known = {each.broker_order_id for each in portfolio.foreign_orders}
     step.change(foreign_orders=tuple(foreign[:MOST]))
     return tuple(_difference(each) for each in foreign[:MOST] if each.broker_order_id not in known)
