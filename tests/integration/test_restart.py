@@ -38,14 +38,20 @@ def now() -> str:
 
 
 def decided_within(stack: Stack, recommendation_id: str, *, seconds: float = 5.0) -> float:
-    """Send a recommendation of an unknown symbol and return how long its decision took: what 200 promises."""
-    record = market.recommendation("NOBODY", recommendation_id, now())
-    stack.produce("recommendations", [record])
-    return eventually(
+    """Send a recommendation of an unknown symbol and return how long its decision took: what 200 promises.
+
+    A price that is no number is refused as soon: prices come another way than the rest.
+    """
+    stack.produce("recommendations", [market.recommendation("NOBODY", recommendation_id, now())])
+    [price] = stack.produce("price-ticks", [market.tick("NOBODY", "none", now())])
+    took = eventually(
         lambda: bool(stack.bodies("decisions", source_id=recommendation_id)),
         seconds=seconds,
         what=f"a decision on {recommendation_id}",
     )
+    place = (price.topic, price.partition, price.offset)
+    eventually(lambda: place in stack.dead_letters(), seconds=seconds, what=f"the price after {recommendation_id}")
+    return took
 
 
 @pytest.fixture(scope="module")
