@@ -12,13 +12,17 @@ SPEED ?= 0
 # Measurements of `make bench`; the others start a stack: latency, throughput, restart.
 BENCH ?= react
 
+# Events of the soak, and the first of its seeds.
+EVENTS ?= 1000000
+SEED ?= 0
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test soak bench docs lint lock clean $(VENV)
 
 help:
 	@echo 'make demo   a year of prices through the whole engine, with 500 dollars'
 	@echo 'make test   every test, on a real Kafka and PostgreSQL'
-	@echo 'make soak   a million random events through the state machine'
+	@echo 'make soak   a million random events through the state machine; EVENTS=, SEED='
 	@echo 'make bench  what one event costs; BENCH=latency, throughput, restart start a stack'
 	@echo 'make docs   docs/requirements.md, from its sources'
 	@echo 'make lint   ruff and mypy --strict'
@@ -32,7 +36,7 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest
 
 soak: $(INSTALLED)
-	STONKS_EVENTS=1000000 $(BIN)/python -m pytest -s tests/trading/test_machine.py
+	$(BIN)/python -m tests.trading.soak $(EVENTS) --seed $(SEED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m bench $(BENCH)

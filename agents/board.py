@@ -56,7 +56,7 @@ class Watched:
 
     def look(self, ticks: Ticks) -> Iterator[Mark]:
         """Compare prices with the levels, each in its turn, and mark the last one when an interval is over."""
-        low, high = min(ticks.prices), max(ticks.prices)
+        low, high = ticks.lowest(), ticks.highest()
         self.low = low if self.low is None else min(self.low, low)
         self.high = high if self.high is None else max(self.high, high)
         yield from self.crossings(ticks)
@@ -69,7 +69,7 @@ class Watched:
     def crossings(self, ticks: Ticks) -> Iterator[Mark]:
         """Mark each price that reaches a level; those before the levels were set are not compared."""
         ticks = ticks.since(self.levels.set_at)
-        if ticks.prices and self._could_cross(min(ticks.prices), max(ticks.prices)):
+        if ticks.prices and self._could_cross(ticks.lowest(), ticks.highest()):
             for price, at in zip(ticks.prices, ticks.instants, strict=True):
                 reasons = [*self._exits_reached(price), *self._sides_passed(price)]
                 if reasons:

@@ -1,10 +1,12 @@
 """`decide`: one inbox record, one pure step; the effects are acknowledged before the row says that it happened.
 
 A crash in between repeats the step, and the repeat sends the same bytes. A record at or below the row's `seq` has
-happened. A record that comes before its account was opened goes to the end of the inbox, behind the opening.
+happened. A record that comes before its account was opened goes to the end of the inbox, behind the opening; while
+nobody can say yet whether the account has to be opened or restored, it is kept.
 """
 
-from collections.abc import Collection, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -18,7 +20,7 @@ from streams.topics import TOPICS
 from tables.circuit import Circuit, circuit_of
 from trading.effects import Decision
 from trading.engine import react
-from trading.events import AccountOpened
+from trading.events import AccountOpened, AccountRestored, Void
 from trading.portfolio import Portfolio
 
 INBOX = TOPICS["account-inbox"]
@@ -34,16 +36,21 @@ async def decide(
     rows: MutableMapping[str, Portfolio],
     circuits: MutableMapping[str, Circuit],
     send: Send,
+    waiting: Mapping[str, list[bytes]] = MappingProxyType({}),
 ) -> None:
-    """Fold one inbox record into its account's row."""
+    """Fold one inbox record into its account's row; `waiting` keeps what comes for accounts that cannot begin yet."""
     crash_point("decide.read")
     event = parse(INBOX, record.key, record.value, partition=record.partition, partitions=partitions)
     if isinstance(event, Poison):
         await deliver(send, [refusal(INBOX, record, event)])
         return
+    if isinstance(event, Void):
+        return
     row = rows.get(event.account_id)
-    if row is None and not isinstance(event, AccountOpened):
-        if event.account_id in accounts:
+    if row is None and not isinstance(event, AccountOpened | AccountRestored):
+        if event.account_id in waiting:
+            waiting[event.account_id].append(record.value or b"")
+        elif event.account_id in accounts:
             await deliver(send, [Outgoing(INBOX.name, event.account_id.encode(), record.value)])
         return
     if row is None or record.offset > row.seq:

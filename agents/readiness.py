@@ -21,12 +21,14 @@ class Readiness:
         owned: Callable[[], Iterable[str]],
         broker_is_ours: bool,
         wall: Callable[[], dt.datetime],
+        why_waiting: Callable[[], str] = lambda: "",
     ) -> None:
         self._keeper = keeper
         self._rows = rows
         self._owned = owned
         self._broker_is_ours = broker_is_ours
         self._wall = wall
+        self._why_waiting = why_waiting
         self._since: dict[str, tuple[bool, str]] = {}
 
     def __call__(self) -> dict[str, Any]:
@@ -38,7 +40,8 @@ class Readiness:
         missing = [account for account in self._owned() if account not in self._rows]
         if not self._keeper.is_open:
             return self._check("state_loaded", ok=False, detail="the tables are being recovered")
-        detail = f"no row yet: {', '.join(missing)}" if missing else "loaded"
+        why = self._why_waiting() or ", ".join(missing)
+        detail = f"no row yet: {why}" if missing else "loaded"
         return self._check("state_loaded", ok=not missing, detail=detail)
 
     def _reconciled(self) -> dict[str, Any]:

@@ -4,7 +4,10 @@ It is the one writer of a symbol's facts and of the levels that accounts have in
 price reaches one of its levels, and of the price itself once an interval; ticks write no table each.
 """
 
+import datetime as dt
 from collections.abc import Iterable, MutableMapping, Sequence
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from agents.board import Board
@@ -21,7 +24,7 @@ from tables.facts import Facts
 from trading import market
 from trading.effects import StopLevels
 from trading.events import BarClosed, EarningsChanged, Event
-from trading.inputs import EarningsDate, PriceBar
+from trading.inputs import FROM_POSTGRESQL, EarningsDate, PriceBar
 from trading.market import SymbolFacts
 
 BARS, COMPANIES, EARNINGS = TOPICS["price-bars"], TOPICS["companies"], TOPICS["earnings-dates"]
@@ -31,7 +34,7 @@ Levels = MutableMapping[str, tuple[StopLevels, ...]]
 
 
 async def on_ticks(
-    record: Record,
+    records: Sequence[Record],
     *,
     partitions: int,
     accounts: Sequence[str],
@@ -41,26 +44,28 @@ async def on_ticks(
     canary: Canary,
     send: Send,
 ) -> None:
-    """Fold the ticks into the symbol's facts and tell who watches it; ticks older than the newest change nothing.
+    """Fold the ticks of some records into their symbols' facts and tell who watches them.
 
-    Those of the canary also say how volatile the market is.
+    Ticks older than the newest of their symbol change nothing. Those of the canary also say how volatile the market is.
     """
-    ticks = read_ticks(record, partitions=partitions, wall_now=now.wall)
-    if isinstance(ticks, Poison):
-        await deliver(send, [refusal(TICKS, record, ticks)])
-        return
-    outgoing = minute_passed(now.see(ticks.instants[-1]), accounts)
-    known = _known(facts, ticks.symbol)
-    fresh = ticks.since(known.last_price_at)
-    if fresh.prices:
-        after = market.with_ticks(known, fresh.outline())
-        facts.put(ticks.symbol, after)
-        outgoing += _stamped(
-            board.look(fresh, moved=lambda span: market.fast_move(after, within=span), wall=now.wall), now
-        )
-        outgoing += map(to_market_stress, canary.look(fresh))
+    outgoing: list[Outgoing] = []
+    for record in records:
+        wall = now.wall
+        ticks = read_ticks(record, partitions=partitions, wall_now=wall)
+        if isinstance(ticks, Poison):
+            outgoing.append(refusal(TICKS, record, ticks))
+            continue
+        symbol = ticks.symbol
+        outgoing += minute_passed(now.see(ticks.instants[-1]), accounts)
+        fresh = ticks.since(facts.last_price_at(symbol))
+        if fresh.instants:
+            facts.see(symbol, fresh.outline())
+            if board.accounts(symbol):
+                outgoing += _stamped(board.look(fresh, moved=partial(_moved, facts, symbol), wall=wall), now)
+            outgoing += map(to_market_stress, canary.look(fresh))
     if outgoing:
-        await deliver(send, outgoing)
+        with facts.held_back():
+            await deliver(send, outgoing)
 
 
 async def when_idle(*, now: Now, board: Board, send: Send) -> None:
@@ -71,7 +76,7 @@ async def when_idle(*, now: Now, board: Board, send: Send) -> None:
 async def on_bar(
     record: Record, *, partitions: int, accounts: Sequence[str], now: Now, facts: Facts, board: Board, send: Send
 ) -> None:
-    """Fold a bar into the symbol's facts; a daily one goes to the accounts that watch the symbol."""
+    """Fold a bar into the symbol's facts; a daily one goes to the accounts that watch the symbol, where it is news."""
     bar = parse(BARS, record.key, record.value, partition=record.partition, partitions=partitions, wall_now=now.wall)
     if isinstance(bar, Poison):
         await deliver(send, [refusal(BARS, record, bar)])
@@ -80,7 +85,8 @@ async def on_bar(
     if bar.interval == "1d":
         after = market.with_bar(_known(facts, bar.symbol), bar)
         facts.put(bar.symbol, after)
-        outgoing += [to_inbox(_closed(bar, after, account, now)) for account in board.accounts(bar.symbol)]
+        told = board.accounts(bar.symbol) if bar.source != FROM_POSTGRESQL else ()
+        outgoing += [to_inbox(_closed(bar, after, account, now)) for account in told]
     await deliver(send, outgoing)
 
 
@@ -136,7 +142,11 @@ def _newest(facts: Facts, symbol: str) -> Ticks | None:
     known = facts.get(symbol)
     if known is None or known.last_price is None or known.last_price_at is None:
         return None
-    return Ticks(symbol, [known.last_price_at], [known.last_price], is_quote=False)
+    return Ticks.of(symbol, [known.last_price_at], [known.last_price], is_quote=False)
+
+
+def _moved(facts: Facts, symbol: str, span: dt.timedelta) -> Decimal:
+    return market.fast_move(_known(facts, symbol), within=span)
 
 
 def _others(levels: Levels, symbol: str, account: str) -> tuple[StopLevels, ...]:

@@ -22,10 +22,12 @@ from agents import clock, endpoint, watch, watchdogs
 from agents.board import Board
 from agents.canary import Canary
 from agents.decide import decide
-from agents.follow import follow
+from agents.follow import follow, follow_feed
 from agents.intake import intake
-from agents.openings import accounts_on, openings, pauses
+from agents.openings import accounts_on, pauses
 from agents.readiness import Readiness
+from agents.relearning import Relearning
+from agents.taking_up import TakingUp
 from streams.app import (
     BUFFERED_CHANGES,
     EngineApp,
@@ -37,12 +39,15 @@ from streams.app import (
     or_end_loudly,
 )
 from streams.app import sender as sender_of
+from streams.feed import Feed, KafkaSource, common_numbers
+from streams.held import Held
+from streams.identity import Bookmark
 from streams.in_order import Guard
 from streams.keeper import Keeper
 from streams.log import KafkaLog, Record
 from streams.outbox import deliver, to_inbox
 from streams.settings import Settings, settings
-from streams.topics import TOPICS, partition_for
+from streams.topics import APP, FEED_GROUP, PRICES, TOPICS, partition_for
 from tables import cursors, positions
 from tables.circuit import circuit
 from tables.facts import Facts
@@ -52,6 +57,16 @@ from trading.policy import TradingPolicy
 
 WRONG_SETTINGS, PORT_IN_USE = 2, 4
 INTAKE = ("recommendations", "trend-summaries", "macro-events", "market-stress", "commands", "broker-events")
+WITH_PRICES = (
+    "recommendations",
+    "trend-summaries",
+    "price-bars",
+    "companies",
+    "earnings-dates",
+    "stop-levels",
+    *(f"{APP}-{table}-changelog" for table in ("facts", "levels", "cursors")),
+)
+"""What must lie on this worker with a symbol's prices."""
 SECONDS_BETWEEN_FLUSHES = 1.0
 
 Handle = Callable[[Record], Awaitable[None]]
@@ -79,17 +94,24 @@ class Worker:
         self.board = Board(self.levels)
         self.canary = Canary(TradingPolicy().canary_symbol)
 
-        self.guards: dict[str, Guard] = {}
+        self.guards: dict[str, Held] = {}
         self.open_cursors: list[cursors.Cursor] = []
+        self.log = KafkaLog(chosen)
+        self.taking_up = TakingUp(
+            chosen, rows=self.rows, now=self.now, log=self.log, send=self.send, held=self._guarded
+        )
+        self.relearning = Relearning(chosen, board=self.board)
         self._add_agents()
-        self.log = KafkaLog(chosen.kafka)
+        self.feed = Feed(chosen.topic(PRICES), source=KafkaSource(chosen))
+        self.bookmark = Bookmark(chosen, chosen.topic(FEED_GROUP))
+        watch_prices = self._add_prices()
         self.keeper = Keeper(
             self.guards.values(),
             log=self.log,
             assigned=self._assigned,
             begin=self._begin,
             lost=self._lost,
-            commit=partial(commit, self.app) if not chosen.unsafe_no_guard else self._commit_nothing,
+            commit=self._commit if not chosen.unsafe_no_guard else self._commit_nothing,
         )
         self.readiness = Readiness(
             keeper=self.keeper,
@@ -97,48 +119,85 @@ class Worker:
             owned=self.owned_accounts,
             broker_is_ours=chosen.broker != "external",
             wall=clock.wall_now,
+            why_waiting=lambda: self.taking_up.why,
         )
         self.app.sensors.add(ReadySensor(self._on_ready))
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
         self._calendar_is_read = asyncio.Event()
-        self.app.beside = (self._read_calendar, self._serve, self.keeper.run, self._tick, self._watch_over)
+        self.app.beside = (
+            self._read_calendar,
+            self._serve,
+            self.keeper.run,
+            self._tick,
+            self._watch_over,
+            watch_prices,
+        )
+        self.app.at_end = self.keeper.close
 
     def _add_agents(self) -> None:
         here = self.settings
         common: dict[str, Any] = {"partitions": here.partitions, "send": self.send}
         prices: dict[str, Any] = {**common, "now": self.now, "facts": self.facts}
         watched: dict[str, Any] = {**prices, "board": self.board}
-        told: dict[str, Any] = {**watched, "accounts": here.accounts}
         for name in INTAKE:
             topic = TOPICS[name]
             bound = {**prices, "topic": topic, "partitions": topic.partition_count(here), "accounts": here.accounts}
             self._add(name, partial(intake, **bound))
-        idle = partial(watch.when_idle, now=self.now, board=self.board, send=self.send)
         lazily: dict[str, Any] = {"seconds": SECONDS_BETWEEN_FLUSHES, "before": self.facts.flush}
-        self._add("price-ticks", partial(watch.on_ticks, **told, canary=self.canary), when_idle=idle, **lazily)
-        self._add("price-bars", partial(watch.on_bar, **told), **lazily)
-        self._add("companies", partial(watch.on_company, **prices), **lazily)
-        self._add("earnings-dates", partial(watch.on_earnings, **watched), **lazily)
-        self._add("stop-levels", partial(watch.on_levels, **watched, levels=self.levels))
-        step = partial(decide, **common, accounts=here.accounts, rows=self.rows, circuits=self.circuits)
+        self._add_watch("price-bars", partial(watch.on_bar, **watched, accounts=here.accounts), **lazily)
+        self._add_watch("companies", partial(watch.on_company, **prices), **lazily)
+        self._add_watch("earnings-dates", partial(watch.on_earnings, **watched), **lazily)
+        self._add_watch("stop-levels", partial(watch.on_levels, **watched, levels=self.levels))
+        here_now: dict[str, Any] = {"rows": self.rows, "circuits": self.circuits, "waiting": self.taking_up.waiting}
+        step = partial(decide, **common, accounts=here.accounts, **here_now)
         self._add("account-inbox", step, seconds=SECONDS_BETWEEN_FLUSHES)
 
-    def _add(
-        self, name: str, handle: Handle, *, when_idle: Callable[[], Awaitable[None]] | None = None, **how: Any
-    ) -> None:
+    def _add_watch(self, name: str, handle: partial[Any], **how: Any) -> None:
+        """Add an agent of `watch`: what it has told once it only learns again when its tables are lost."""
+        self._add(name, self.relearning.of(name, handle), **how)
+
+    def _add(self, name: str, handle: Handle, **how: Any) -> None:
         """Add the agent of a topic: its guard, its cursor, and the function that applies a record."""
         topic = self.settings.topic(name)
-        guard = Guard(topic, log=KafkaLog(self.settings.kafka), enabled=not self.settings.unsafe_no_guard)
-        cursor = cursors.Cursor(self._cursor_table(name), name, **how)
-        self.guards[name] = guard
-        self.open_cursors.append(cursor)
+        guard = Guard(topic, log=KafkaLog(self.settings), enabled=not self.settings.unsafe_no_guard)
+        cursor = self._add_cursor(name, guard, **how)
 
         async def run(stream: StreamT[Any]) -> None:
             arriving = arrivals(stream, guard)
-            await or_end_loudly(follow(arriving, guard=guard, cursor=cursor, handle=handle, when_idle=when_idle))
+            await or_end_loudly(follow(arriving, guard=guard, cursor=cursor, handle=handle))
 
         source = self.app.topic(topic, key_type=bytes, value_type=bytes, acks=self.settings.unsafe_no_guard)
         self.app.agent(source, name=name)(run)
+
+    def _add_prices(self) -> Callable[[], Awaitable[None]]:
+        """Add the reader of `price-ticks`, which goes past Faust, and return what runs it."""
+        here = self.settings
+        cursor = self._add_cursor(PRICES, self.feed, seconds=SECONDS_BETWEEN_FLUSHES, before=self.facts.flush)
+        handle = partial(
+            watch.on_ticks,
+            partitions=here.partitions,
+            accounts=here.accounts,
+            now=self.now,
+            facts=self.facts,
+            board=self.board,
+            canary=self.canary,
+            send=self.send,
+        )
+        idle = partial(watch.when_idle, now=self.now, board=self.board, send=self.send)
+        handle_some = self.relearning.of_some(PRICES, handle)
+        return partial(follow_feed, self.feed, cursor=cursor, handle=handle_some, when_idle=idle)
+
+    def _add_cursor(self, name: str, held: Held, **how: Any) -> cursors.Cursor:
+        cursor = cursors.Cursor(self._cursor_table(name), name, **how)
+        self.guards[name] = held
+        self.open_cursors.append(cursor)
+        return cursor
+
+    async def _commit(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Tell the broker how far this worker is: a hint to Faust, and what stands in where the tables are lost."""
+        await commit(self.app, positions)
+        read = {(here.topic, here.partition): at for here, at in positions.items() if here.topic == self.feed.topic}
+        self.bookmark.put(read)
 
     async def _commit_nothing(self, positions: Mapping[TopicPartition, int]) -> None:
         """Leave the offsets to Faust, as the test without the guard wants it."""
@@ -151,11 +210,24 @@ class Worker:
         return self.market_cursors if TOPICS[name].partitions == 1 else self.cursors
 
     def _assigned(self) -> set[tuple[str, int]]:
-        return set(self.app.consumer.assignment())
+        """Return the partitions of this worker: those that Faust assigned, and of the prices the same numbers.
+
+        A symbol's records must meet in one worker, and the tables that the prices write to must be here.
+        """
+        assigned = set(self.app.consumer.assignment())
+        together = [self.settings.topic(name) for name in WITH_PRICES]
+        prices = self.settings.topic(PRICES)
+        return assigned | {(prices, number) for number in common_numbers(assigned, together)}
+
+    def _guarded(self) -> list[TopicPartition]:
+        topics = {guard.topic for guard in self.guards.values()}
+        return [TopicPartition(*here) for here in self._assigned() if here[0] in topics]
 
     def _begin(self, here: TopicPartition) -> int | None:
         name = here.topic.removeprefix(self.settings.topic_prefix)
         cursor = self._cursor_table(name).get(name, here.partition)
+        if cursor is None:
+            cursor = self.relearning.begin(name, here.partition)
         if name != "account-inbox":
             return cursor
         return positions.begin(
@@ -181,11 +253,16 @@ class Worker:
         """Tell the accounts that this worker owns that it is there, then let the guards hand records over."""
         inbox = self.settings.topic("account-inbox")
         owned = accounts_on((partition for topic, partition in self._assigned() if topic == inbox), self.settings)
-        greetings = openings(owned, self.rows, now=self.now, settings=self.settings)
-        await deliver(self.send, map(to_inbox, greetings))
+        await asyncio.gather(self.taking_up.begin(owned), self.relearning.prepare(self._without_cursor()))
         await self._calendar_is_read.wait()
         await self.keeper.open()
         _log.info("ready", accounts=len(owned), partitions=len(self.keeper.positions()))
+        await self.taking_up.until_done()
+
+    def _without_cursor(self) -> list[tuple[str, int]]:
+        """Return what this worker reads by public topic name and partition, and has no cursor of."""
+        held = [(here.topic.removeprefix(self.settings.topic_prefix), here.partition) for here in self._guarded()]
+        return [here for here in held if self._cursor_table(here[0]).get(*here) is None]
 
     async def _read_calendar(self) -> None:
         """Read the exchange calendar while the tables are recovered, not when the first decision needs it."""
@@ -200,6 +277,8 @@ class Worker:
         self.facts.forget()
         self.board.forget()
         self.canary.forget()
+        self.relearning.forget()
+        self.taking_up.forget()
 
     async def _tick(self) -> None:
         """Let time pass for the accounts of this worker; with the events' clock, events do."""
@@ -211,7 +290,7 @@ class Worker:
     async def _watch_over(self) -> None:
         def recovery() -> object:
             tables: Any = self.app.tables
-            return self.app.consumer_generation_id, dict(tables.recovery.active_offsets)
+            return self.app.consumer_generation_id, dict(tables.recovery.active_offsets), self.taking_up.tries
 
         async def broker_answers() -> object:
             async with asyncio.timeout(5):

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 
 from api.states import Tier
 from trading.effects import EventType
-from trading.inputs import Day, EarningsSession
+from trading.inputs import Day, EarningsSession, Instant
 from trading.money import Symbol, Text
 from trading.policy import TradingPolicy
 
@@ -31,6 +31,13 @@ class Flatten(_Body):
 
     confirm: Literal["FLATTEN"]
     reason: Text = "by hand"
+
+
+class Arming(_Body):
+    """Live trading, confirmed, until an instant; without one until the close of the session in force or the next."""
+
+    confirm: Literal["LIVE"]
+    until: Instant | None = None
 
 
 class TierChoice(_Body):

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from api.problems import Problem, away
 from streams.codec import encode
+from streams.security import for_aiokafka, for_librdkafka
 from streams.settings import Settings
 from streams.topics import TOPICS
 from trading.inputs import Command
@@ -60,7 +61,7 @@ class Commands:
         name = self._settings.topic(topic.name)
         places = [TopicPartition(name, number) for number in range(topic.partition_count(self._settings))]
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.kafka,
+            **for_aiokafka(self._settings),
             client_id="stonks-api-results",
             enable_auto_commit=False,
             auto_offset_reset="latest",
@@ -145,13 +146,12 @@ class Commands:
         if self._producer is None:
             self._producer = Producer(
                 {
-                    "bootstrap.servers": self._settings.kafka,
+                    **for_librdkafka(self._settings),
                     "client.id": "stonks-api-commands",
                     "partitioner": "murmur2_random",
                     "acks": "all",
                     "linger.ms": 0,
                     "message.timeout.ms": SECONDS_TO_DELIVER * 1000,
-                    "log_level": 0,
                 }
             )
         return self._producer

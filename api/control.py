@@ -14,13 +14,15 @@ from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from api.bodies import Adjustment, ConfigChange, Empty, Flatten, NextEarnings, Resumption, TierChoice
+from api.bodies import Adjustment, Arming, ConfigChange, Empty, Flatten, NextEarnings, Resumption, TierChoice
 from api.parts import Account, Here, Parts
 from api.problems import Problem, answers
-from api.states import Applied, ConfirmationNeeded, PendingCommand
+from api.states import Applied, Armed, ConfirmationNeeded, PendingCommand
+from trading import arming
 from trading.circuit_breaker import trading_state
 from trading.inputs import (
     AdjustReserve,
+    ArmLive,
     Command,
     FlagEarnings,
     Kill,
@@ -97,6 +99,16 @@ async def kill(issued: Issued, body: Flatten) -> Any:
     return await carry_out(issued, Kill(**issued.carries(), reason=body.reason))
 
 
+@router.post("/arm", response_model=Armed)
+async def arm(issued: Issued, body: Arming) -> Any:
+    """Let entries out on live money, for one session at most; the armer's token alone may, and only in live mode."""
+    until = body.until
+    if until is None:
+        view = await issued.parts.engine.view(issued.account_id)
+        until = arming.last_instant(view.as_of) or view.as_of
+    return await carry_out(issued, ArmLive(**issued.carries(), until=until), shown=_armed)
+
+
 @router.put("/risk-tier", response_model=Applied)
 async def choose_risk_tier(issued: Issued, body: TierChoice) -> Any:
     """Set the risk tier and hold it, or give it back to the daily evaluation."""
@@ -149,6 +161,11 @@ def _applied(row: Portfolio, result: CommandResult) -> Applied:
         risk_tier=row.risk_tier,
         held=row.tier_held,
     )
+
+
+def _armed(row: Portfolio, result: CommandResult) -> Armed:
+    until = row.armed_until or result.at  # it may have expired between the two
+    return Armed(command_id=result.command_id, account_id=row.account_id, at=result.at, armed_until=until)
 
 
 async def carry_out(

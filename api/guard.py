@@ -19,6 +19,7 @@ from api.tokens import RateLimit, Role, Tokens
 MAX_BODY_BYTES: Final = 64 * 1024
 OPEN_PATHS: Final = frozenset({"/health", "/ready"})
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+ARMING_PATH: Final = "/api/trading/arm"
 SECURITY_HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -71,7 +72,7 @@ class Guard:
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         if scope["path"] not in OPEN_PATHS:
-            scope.setdefault("state", {})["role"] = self._admit(scope["method"], headers)
+            scope.setdefault("state", {})["role"] = self._admit(scope["method"], scope["path"], headers)
         if scope["method"] in READING:
             await self._app(scope, receive, send)
         else:
@@ -79,7 +80,7 @@ class Guard:
             _assert_readable(body)
             await self._app(scope, _replayed(body, receive), send)
 
-    def _admit(self, method: str, headers: Headers) -> Role:
+    def _admit(self, method: str, path: str, headers: Headers) -> Role:
         """Return the caller's role; raise `Problem` for one that may not pass."""
         role = self._tokens.role_of(headers.get("authorization", "").encode("latin-1"))
         if not self._rate_limit.admits(role):
@@ -91,10 +92,17 @@ class Guard:
                 "send `Authorization: Bearer <token>` with one of the stack's tokens",
                 headers={"WWW-Authenticate": 'Bearer realm="stonks"'},
             )
-        needed = Role.VIEWER if method in READING else Role.OPERATOR
+        needed = _needed(method, path)
         if role < needed:
             raise Problem(403, "forbidden", f"this needs the {needed.name.lower()} token")
         return role
+
+
+def _needed(method: str, path: str) -> Role:
+    """Return the lowest role that may ask this; a path that is spelt otherwise is no route."""
+    if method in READING:
+        return Role.VIEWER
+    return Role.ARMER if path == ARMING_PATH else Role.OPERATOR
 
 
 async def _body(headers: Headers, receive: Receive) -> bytes:

@@ -11,6 +11,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from api.problems import away
+from streams.security import for_aiokafka, for_librdkafka
 from streams.settings import Settings
 from streams.topics import TOPICS
 
@@ -34,13 +35,13 @@ class Offsets:
         self._settings = settings
         self._consumer: AIOKafkaConsumer | None = None
         self.connected = asyncio.Event()
-        self._admin = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0})
+        self._admin = AdminClient(for_librdkafka(settings))
 
     async def run(self) -> None:
         """Connect, as often as it takes, and stay connected until cancelled."""
         while True:
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._settings.kafka,
+                **for_aiokafka(self._settings),
                 client_id="stonks-api-offsets",
                 enable_auto_commit=False,
                 request_timeout_ms=int(SECONDS_TO_ANSWER * 1000),

@@ -105,7 +105,7 @@ FILLS: Final = Listing("fills", rows.Fill, {"at": Instant, "fill_id": Id})
 METRICS: Final = Listing("performance_metrics", rows.Metrics, {"at": Instant, "cause": BigInt, "record_id": Id})
 SNAPSHOTS: Final = Listing("portfolio_snapshots", rows.Snapshot, {"session_on": Day})
 EARNINGS: Final = Listing("earnings_calendar", rows.EarningsDate, {"earnings_on": Day, "symbol": Id}, shared=True)
-NOTIFICATIONS: Final = Listing("notifications", rows.Notification, {"at": Instant, "notification_id": Id})
+NOTIFICATIONS: Final = Listing("notifications", rows.Notification, {"at": Instant, "delivery_id": Id})
 CHAINS: Final = Listing("trading_decisions", rows.DecisionChain, DECISIONS.key)
 
 

@@ -221,8 +221,10 @@ def _answering(workers: Sequence[Live | None]) -> Outcome:
 def _working(connectors: Live | None) -> Outcome:
     if connectors is None:
         return False, "no answer"
-    failing = [each for each in connectors.checks if each.required and not each.ok and each.name not in OUR_OWN]
-    return not failing, "; ".join(f"{each.name}: {each.detail or 'not so'}" for each in failing) or "answer"
+    failing = [each for each in connectors.checks if not each.ok and each.name not in OUR_OWN]
+    failing.sort(key=lambda each: not each.required)  # a message that cannot be sent stops no trade, and is told
+    told = "; ".join(f"{each.name}: {each.detail or 'not so'}" for each in failing)
+    return not any(each.required for each in failing), told or "answer"
 
 
 def _all_say(name: str, workers: Sequence[Live | None]) -> Outcome:

@@ -285,7 +285,7 @@ class EarningsDate(BaseModel):
 
 
 class Notification(Row):
-    """A message for the operator, and how its delivery stands (R19.8)."""
+    """A message for the operator on a channel, and how its delivery stands, why and since when (R19.8)."""
 
     notification_id: str
     channel: Literal["sms", "email"] | None
@@ -295,6 +295,8 @@ class Notification(Row):
     body: str
     delivery_status: Literal["pending", "sent", "failed", "dropped", "merged"]
     attempts: int
+    detail: str | None
+    changed_at: AwareDatetime | None
 
 
 class MicroToday(BaseModel):

@@ -51,6 +51,7 @@ class Status(BaseModel):
     queued: int
     last_decision_at: AwareDatetime | None
     mode: Literal["paper", "live"]
+    armed_until: AwareDatetime | None = Field(description="null on paper, and on live money that may not be spent")
     build: str
     as_of: AwareDatetime
     lag: int = Field(description="records not yet applied")
@@ -152,6 +153,16 @@ class Applied(BaseModel):
     paused: bool
     risk_tier: Tier
     held: bool
+
+
+class Armed(BaseModel):
+    """Live trading is armed: entries go out until this instant, the session's close at the latest."""
+
+    command_id: str
+    account_id: str
+    accepted: Literal[True] = True
+    at: AwareDatetime
+    armed_until: AwareDatetime
 
 
 class PendingCommand(BaseModel):

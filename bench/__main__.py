@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import latency, react, restart, throughput
+from bench import latency, messages, react, restart, throughput
 from bench.report import say
 
 ALL = {
@@ -10,6 +10,7 @@ ALL = {
     "latency": latency.measure,
     "throughput": throughput.measure,
     "restart": restart.measure,
+    "messages": messages.measure,
 }
 
 if unknown := set(sys.argv[1:]) - ALL.keys():

@@ -1,7 +1,8 @@
 """From a tick through a stop to the sell order on `orders`, against three bare hops through the same broker.
 
 A hop is: produce, acknowledged by the broker, and consumed by a plain consumer. The engine's way has three: the tick to
-`watch`, its mark through `account-inbox` to `decide`, the order to its reader.
+`watch`, its mark through `account-inbox` to `decide`, the order to its reader. Then the same while ticks of other
+symbols come in, in batches on every partition.
 """
 
 import asyncio
@@ -18,22 +19,25 @@ from streams.topics import partition_for
 from tests.integration import market
 from tests.integration.harness import PARTITIONS, Stack
 
+FLOOD, FLOOD_BATCH, FLOOD_SECONDS = tuple(f"F{number}" for number in range(40)), 100, 0.1
 HOPS = ("bench-hop-1", "bench-hop-2", "bench-hop-3")
 PRICE, STOPPED = "10.00", "9.90"
 
 
-def measure(samples: int = 100) -> None:
-    """Stop one position a day out, `samples` times, and as often send a record through three hops."""
+def measure(samples: int = 50) -> None:
+    """Stop one position a day out, `samples` times, and as often send a record through three hops; then in a flood."""
     with Stack(clock="events") as stack:
         stack.start()
-        stops, hops = asyncio.run(_measure(stack, samples))
+        stops, hops, flooded = asyncio.run(_measure(stack, samples))
     say("tick to stop order", spread(stops, unit="ms"))
+    rate = len(FLOOD) * FLOOD_BATCH / FLOOD_SECONDS
+    say(f"the same in {rate:,.0f} ticks a second", spread(flooded, unit="ms"))
     say("three bare hops", spread(hops, unit="ms"))
     for part in (0.5, 0.99):
         say(f"ratio at p{part * 100:.0f}", f"{quantile(stops, part) / quantile(hops, part):.2f}")
 
 
-async def _measure(stack: Stack, samples: int) -> tuple[list[float], list[float]]:
+async def _measure(stack: Stack, samples: int) -> tuple[list[float], list[float], list[float]]:
     kafka = stack.endpoints["kafka"]
     await _create(kafka)
     producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all")
@@ -43,16 +47,22 @@ async def _measure(stack: Stack, samples: int) -> tuple[list[float], list[float]
     relays = [asyncio.create_task(_relay(kafka, *pair)) for pair in itertools.pairwise(HOPS)]
     await asyncio.sleep(1)
     days = market.sessions()
-    stops, hops = [], []
-    for number in range(samples):
+    stops, hops, flooded = [], [], []
+    for number in range(2 * samples):
         symbol, day = f"S{number}", next(days)
         await asyncio.to_thread(_open_position, stack, symbol, day)
         await _drain(orders)
         tick = json.dumps(market.tick(symbol, STOPPED, market.instant(day, "14:02"))).encode()
+        flood = asyncio.create_task(_flood(producer, day)) if number >= samples else None
+        await asyncio.sleep(0.5 if flood else 0)
         began = time.perf_counter()
         await producer.send_and_wait("price-ticks", tick, key=symbol.encode())
         await orders.getone()
-        stops.append((time.perf_counter() - began) * 1000)
+        (stops if flood is None else flooded).append((time.perf_counter() - began) * 1000)
+        if flood is not None:
+            flood.cancel()
+            await asyncio.to_thread(stack.until_lag_zero)
+            continue
         began = time.perf_counter()
         await producer.send_and_wait(HOPS[0], tick, partition=0)
         await end.getone()
@@ -63,7 +73,19 @@ async def _measure(stack: Stack, samples: int) -> tuple[list[float], list[float]
     await asyncio.gather(*relays, return_exceptions=True)
     for client in (producer, orders, end):
         await client.stop()
-    return stops, hops
+    return stops, hops, flooded
+
+
+async def _flood(producer: AIOKafkaProducer, day: dt.date) -> None:
+    """Send a batch of each symbol of the flood again and again, all within one minute of event time."""
+    begin = dt.datetime.fromisoformat(market.instant(day, "14:01:30"))
+    for number in itertools.count():
+        for symbol in FLOOD:
+            instants = [begin + dt.timedelta(microseconds=number * FLOOD_BATCH + n) for n in range(FLOOD_BATCH)]
+            ticks = [{"at": instant.isoformat(), "price": f"50.{n:02d}"} for n, instant in enumerate(instants)]
+            value = json.dumps({"symbol": symbol, "ticks": ticks}).encode()
+            await producer.send("price-ticks", value, key=symbol.encode())
+            await asyncio.sleep(FLOOD_SECONDS / len(FLOOD))
 
 
 def _open_position(stack: Stack, symbol: str, day: dt.date) -> None:

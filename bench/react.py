@@ -1,4 +1,7 @@
-"""What one event costs the pure step: an idle loop tick, a skip, an entry, a fill, after 10 and after 1,000 trades.
+"""What one event costs: an idle loop tick, a skip, an entry, a fill, after 10 and after 1,000 trades.
+
+First the pure step alone, then with all that `decide` does on this machine beside it: the bytes of what it sends and of
+the row that it writes.
 
 The accounts are measured in turn, in time of this process alone, so that what else the machine does disturbs none of
 them; the ratio is to be flat. A row keeps the lots of the last 61 days, 150 closed ones at most: the third account
@@ -13,6 +16,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from bench.report import say
+from streams.outbox import of_effect
 from trading.effects import Order
 from trading.engine import react
 from trading.events import EVENT, AccountOpened, Clock, Event, Mark, RecommendationReceived
@@ -46,18 +50,35 @@ def measure() -> None:
         "fill that opens a position": _Account.opening_fill,
         "fill that closes a position": _Account.closing_fill,
     }
-    for name, case in cases.items():
-        few, many, full = _medians(*(case(account) for account in accounts))
-        say(name, f"{few:.0f} us, {many:.0f} us (ratio {many / few:.2f}), {full:.0f} us (ratio {full / few:.2f})")
+    for step in (_react, _decide):
+        say("", "")
+        say(str(step.__doc__), "")
+        for name, case in cases.items():
+            few, many, full = _medians(step, *(case(account) for account in accounts))
+            say(name, f"{few:.0f} us, {many:.0f} us (ratio {many / few:.2f}), {full:.0f} us (ratio {full / few:.2f})")
 
 
-def _medians(*cases: tuple[Portfolio, Event]) -> list[float]:
+def _react(portfolio: Portfolio, event: Event) -> None:
+    """react alone"""
+    react(portfolio, event, seq=portfolio.seq + 1)
+
+
+def _decide(portfolio: Portfolio, event: Event) -> None:
+    """react, the records that decide sends, and the row that it writes"""
+    after, effects = react(portfolio, event, seq=portfolio.seq + 1)
+    for effect in effects:
+        of_effect(effect, partitions=1)
+    assert after is not None
+    row_bytes(after)
+
+
+def _medians(step: Callable[[Portfolio, Event], None], *cases: tuple[Portfolio, Event]) -> list[float]:
     """Return the median microseconds of each case, all of them taken in turn."""
     times: list[list[float]] = [[] for _ in cases]
     for _ in range(TIMES):
         for (portfolio, event), taken in zip(cases, times, strict=True):
             began = time.process_time()
-            react(portfolio, event, seq=portfolio.seq + 1)
+            step(portfolio, event)
             taken.append((time.process_time() - began) * 1e6)
     return [statistics.median(taken) for taken in times]
 

@@ -1,23 +1,25 @@
 """Ticks a second of `watch`, single and in batches of 100, against bare aiokafka; decisions a second.
 
 The worker is frozen while the records are produced, so that it alone is measured when it is woken, and never for longer
-than its session.
+than its session. Bare aiokafka reads the same records twice: with nothing but the standard library's JSON, and without
+looking into them. Poison at the end of each partition says when the worker is through: to ask it is work for it.
 """
 
 import asyncio
 import datetime as dt
 import json
 import time
+from collections.abc import Callable
 
-import httpx
+import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from bench.report import say
 from tests.integration import market
-from tests.integration.harness import PARTITIONS, Json, Stack, frozen
+from tests.integration.harness import PARTITIONS, Json, Raw, Stack, frozen
 
 SYMBOLS = tuple(f"T{number}" for number in range(20))
-SINGLE, BATCHES, BATCH, SIGNALS = 20_000, 4_000, 100, 3_000
+SINGLE, BATCHES, BATCH, SIGNALS = 100_000, 15_000, 100, 3_000
 DAY = market.FIRST_DAY
 OPEN = dt.datetime.combine(DAY, dt.time(14), tzinfo=dt.UTC)
 
@@ -37,20 +39,32 @@ def measure() -> None:
 
 
 def _compare(stack: Stack, name: str, records: list[Json], *, ticks_each: int) -> None:
-    begins = _positions(stack)
-    with frozen(*stack.children("agents.worker")):
-        stack.produce("price-ticks", records)
-        began = time.perf_counter()
-    ends = _ends(stack)
-    while any(_positions(stack)[number] < end for number, end in ends.items()):
-        time.sleep(0.02)
-    watch = len(records) * ticks_each / (time.perf_counter() - began)
-    began = time.perf_counter()
-    asyncio.run(_consume(stack.endpoints["kafka"], begins, ends))
-    bare = len(records) * ticks_each / (time.perf_counter() - began)
+    worker, ticks = stack.child("agents.worker"), len(records) * ticks_each
+    ready = [Raw(json.dumps(record).encode(), record["symbol"].encode()) for record in records]
+    kafka = stack.endpoints["kafka"]
+    begins, refused = asyncio.run(_ends(kafka, "price-ticks")), asyncio.run(_ends(kafka, "dead-letters"))
+    with frozen(worker):
+        stack.produce("price-ticks", ready)
+        ends = asyncio.run(_ends(kafka, "price-ticks"))
+        stack.produce("price-ticks", [Raw(b"0", b"the last", partition=number) for number in ends])
+        used, began = _cpu_seconds(worker), time.time()
+    watch = ticks / (asyncio.run(_last_refusal(kafka, refused, count=len(ends))) - began)
+    used = _cpu_seconds(worker) - used
     say(f"watch, {name}", f"{watch:,.0f} ticks a second")
-    say(f"bare aiokafka with json.loads, {name}", f"{bare:,.0f} ticks a second")
-    say(f"ratio, {name}", f"{watch / bare:.2f}")
+    say("its worker", f"{used / ticks * 1e6:.2f} CPU seconds a million ticks")
+    for how, look in (("json.loads", json.loads), ("no parsing", len)):
+        used, began = time.process_time(), time.perf_counter()
+        asyncio.run(_consume(kafka, begins, ends, look))
+        bare = ticks / (time.perf_counter() - began)
+        used = time.process_time() - used
+        say(f"bare aiokafka with {how}", f"{bare:,.0f} ticks a second")
+        say("it alone", f"{used / ticks * 1e6:.2f} CPU seconds a million ticks")
+        say(f"ratio of watch to bare with {how}", f"{watch / bare:.2f}")
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    used = process.cpu_times()
+    return float(used.user + used.system)
 
 
 def _decisions(stack: Stack) -> None:
@@ -74,28 +88,29 @@ def _at(number: int) -> str:
     return (OPEN + dt.timedelta(microseconds=100 * number)).isoformat()
 
 
-def _positions(stack: Stack) -> dict[int, int]:
-    """Return how far `watch` has come, as the worker itself says it."""
-    environment = stack.child("agents.worker").environ()
-    url = f"http://127.0.0.1:{environment['STONKS_WORKER_PORT']}/live"
-    headers = {"X-Internal-Token": environment["STONKS_INTERNAL_TOKEN"]}
-    answer = httpx.get(url, headers=headers, params={"account_id": "paper"}, timeout=60).json()
-    return {int(number): offset for number, offset in answer["positions"]["price-ticks"].items()}
+async def _ends(kafka: str, topic: str) -> dict[int, int]:
+    """Return the offset that each partition's next record will have."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka)
+    await consumer.start()
+    found = await consumer.end_offsets([TopicPartition(topic, number) for number in range(PARTITIONS)])
+    await consumer.stop()
+    return {partition.partition: end for partition, end in found.items()}
 
 
-def _ends(stack: Stack) -> dict[int, int]:
-    async def ends() -> dict[int, int]:
-        consumer = AIOKafkaConsumer(bootstrap_servers=stack.endpoints["kafka"])
-        await consumer.start()
-        found = await consumer.end_offsets([TopicPartition("price-ticks", number) for number in range(PARTITIONS)])
-        await consumer.stop()
-        return {partition.partition: end for partition, end in found.items()}
+async def _last_refusal(kafka: str, begins: dict[int, int], *, count: int) -> float:
+    """Return when the last of so many dead letters was sent, in seconds since 1970."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False)
+    await consumer.start()
+    consumer.assign([TopicPartition("dead-letters", number) for number in begins])
+    for number, begin in begins.items():
+        consumer.seek(TopicPartition("dead-letters", number), begin)
+    sent = [(await consumer.getone()).timestamp for _ in range(count)]
+    await consumer.stop()
+    return float(max(sent)) / 1000
 
-    return asyncio.run(ends())
 
-
-async def _consume(kafka: str, begins: dict[int, int], ends: dict[int, int]) -> None:
-    """Read the same records with nothing but a consumer and the standard library's JSON."""
+async def _consume(kafka: str, begins: dict[int, int], ends: dict[int, int], look: Callable[[bytes], object]) -> None:
+    """Read the same records with nothing but a consumer, and look at each value."""
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False)
     await consumer.start()
     partitions = [TopicPartition("price-ticks", number) for number in begins]
@@ -106,6 +121,6 @@ async def _consume(kafka: str, begins: dict[int, int], ends: dict[int, int]) -> 
     while left > 0:
         for messages in (await consumer.getmany(timeout_ms=500)).values():
             for message in messages:
-                json.loads(message.value)
+                look(message.value)
             left -= len(messages)
     await consumer.stop()

@@ -1,4 +1,4 @@
-"""The connectors' process, `python -m connectors`: the composition root of the trading connector and the projection.
+"""The connectors' process, `python -m connectors`: the composition root of trading connector, projection and delivery.
 
 Which of them run is the settings' word: no trading connector with `STONKS_BROKER=external`, no projection, and nothing
 else that is about tables, without `STONKS_DATABASE_URL`. Exit codes: 0 after SIGTERM or SIGINT, 2 wrong settings, 4 a
@@ -8,23 +8,27 @@ port in use.
 import asyncio
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 from aiohttp import web
 from pydantic import ValidationError
 
+from connectors import alpaca_keys
 from connectors.alpaca_prices import AlpacaPrices
 from connectors.checks import Check
 from connectors.correlations import Correlations
+from connectors.delivery import MessageDelivery
 from connectors.endpoint import application
 from connectors.hand_edits import HandEdits
 from connectors.meters import registry_of
+from connectors.outlets import outlets
 from connectors.parts import trading_of
 from connectors.projection import Projection
 from connectors.supervision import keep_running
 from streams.build import build
 from streams.settings import Settings, settings
+from trading.deliveries import CHANNELS, Channel
 
 WRONG_SETTINGS, PORT_IN_USE = 2, 4
 ALPACA = ("alpaca", "fake-alpaca")
@@ -43,16 +47,19 @@ async def serve(chosen: Settings) -> int:
     correlations, hand_edits = Correlations(chosen, check=correlating), HandEdits(chosen, check=editing)
     trading = trading_of(chosen, broker)
     projection = Projection(chosen, check=projecting, closed=correlations.note)
-    parts = {}
-    shown: tuple[Check, ...] = ()
+    delivering = Check("delivery", required=False)
+    channels: dict[Channel, Check] = {name: Check(name, required=False) for name in CHANNELS}
+    parts: dict[Check, Callable[[], Awaitable[None]]] = {}
+    shown: tuple[Check, ...] = tuple(channels.values())
     if chosen.broker != "external":
         parts[broker] = trading.run
-        shown = trading.checks
+        shown = (*trading.checks, *shown)
     if chosen.broker in ALPACA:
         pricing = Check("prices", required=False)
         parts[pricing] = AlpacaPrices(chosen, check=pricing).run
     if chosen.database_url.get_secret_value():
         parts |= {projecting: projection.run, correlating: correlations.run, editing: hand_edits.run}
+    parts[delivering] = MessageDelivery(chosen, outlets(chosen), check=delivering, checks=channels).run
 
     def positions() -> Mapping[str, Mapping[int, int]]:
         return trading.positions
@@ -99,6 +106,8 @@ def main() -> int:
         return _fail(f"STONKS_{'.'.join(map(str, first['loc'])).upper()}: {first['msg']}", WRONG_SETTINGS)
     if chosen.broker in ALPACA and len(chosen.accounts) != 1:
         return _fail(f"STONKS_BROKER={chosen.broker} trades one account, not {len(chosen.accounts)}", WRONG_SETTINGS)
+    if refused := alpaca_keys.problem(chosen):
+        return _fail(refused, WRONG_SETTINGS)
     return asyncio.run(serve(chosen))
 
 

@@ -8,6 +8,7 @@ import asyncio
 import datetime as dt
 import time
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 
 import structlog
 
@@ -16,7 +17,8 @@ from connectors.alpaca_orders import End, Seen, Told, Work
 from connectors.journal import Journal
 from connectors.ports import OrderEvent
 from trading.effects import Order
-from trading.inputs import AccountSnapshot
+from trading.inputs import AccountSnapshot, OrderFill
+from trading.money import ZERO
 
 Now = Callable[[], dt.datetime | None]
 _log = structlog.get_logger(__name__)
@@ -61,7 +63,11 @@ class Tracked:
 
 
 class Book:
-    """Keep the live orders of one account; everything it tells goes through `collect`."""
+    """Keep the live orders of one account; everything it tells goes through `collect`.
+
+    `shares` are those that orders have brought, by symbol, since `count_shares` counted those of this journal. Of a
+    backstop, which nobody else knows, only fills are told.
+    """
 
     def __init__(self, journal: Journal, *, now: Now) -> None:
         self._journal = journal
@@ -69,14 +75,28 @@ class Book:
         self._told: list[OrderEvent | AccountSnapshot] = []
         self._unsaved: dict[str, Work] = {}
         self._live: dict[str, Tracked] = {}
+        self.shares: dict[str, Decimal] = {}
+        self._sold_by_backstop: dict[str, Decimal] = {}
         self._begun: list[Tracked] = []
         for saved in journal.live_works():
             self._track(Work.model_validate_json(saved), is_fresh=False)
         self.news = 0
 
     def __iter__(self) -> Iterator[Tracked]:
-        """Give the live orders in the order in which they came."""
-        return iter(tuple(self._live.values()))
+        """Give the live orders in the order in which they came, without the backstops."""
+        return iter([tracked for tracked in self._live.values() if not tracked.work.is_backstop])
+
+    def known(self) -> list[Tracked]:
+        """Return the live orders that the broker has, backstops too."""
+        return [tracked for tracked in self._live.values() if tracked.work.is_known]
+
+    def of(self, symbol: str) -> list[Tracked]:
+        """Return the live orders of a symbol, without the backstops."""
+        return [tracked for tracked in self if tracked.symbol == symbol]
+
+    def backstops(self, symbol: str) -> list[Tracked]:
+        """Return the live backstops of a symbol."""
+        return [one for one in self._live.values() if one.work.is_backstop and one.symbol == symbol]
 
     def take(self, order: Order, *, is_fresh: bool) -> None:
         """Take an order over, once; `is_fresh`: nobody can have sent it before."""
@@ -88,17 +108,28 @@ class Book:
         begun, self._begun = self._begun, []
         return begun
 
+    def count_shares(self) -> None:
+        """Count what every order of this journal has brought and taken."""
+        for saved in self._journal.works():
+            self._count(Work.model_validate_json(saved), told=ZERO)
+
+    def was_sold_by_backstop(self, order: Order) -> bool:
+        """Tell whether a backstop has sold what an order wants to sell, so that its shares would be somebody else's."""
+        left = self.shares.get(order.symbol, ZERO)
+        return left < order.quantity <= left + self._sold_by_backstop.get(order.symbol, ZERO)
+
+    def has_news_of(self, client_order_id: str) -> bool:
+        """Tell whether something of an order is still to be told."""
+        return client_order_id in self._unsaved
+
     def live(self, client_order_id: str) -> Tracked | None:
         """Return an order to which something may still happen."""
         return self._live.get(client_order_id)
 
     def before(self, tracked: Tracked) -> Iterable[Tracked]:
-        """Return the live orders of the same symbol that came earlier."""
-        for other in self:
-            if other is tracked:
-                return
-            if other.symbol == tracked.symbol:
-                yield other
+        """Return the live orders of the same symbol that came earlier; a backstop waits for none."""
+        live = self.of(tracked.symbol)
+        return live[: live.index(tracked)] if tracked in live else ()
 
     def see(self, shown: Seen) -> bool:
         """Take in how an order looks at the broker; return whether that was news.
@@ -111,7 +142,7 @@ class Book:
         live = self._live.get(shown.client_order_id)
         if live is not None:
             live.seen_at = time.monotonic()
-        if not work.is_known and not alpaca_orders.is_same(work.order, shown):
+        if not (work.is_known or work.is_backstop or alpaca_orders.is_same(work.order, shown)):
             return live is not None and self._refuse(live, shown)
         told = alpaca_orders.observe(work, shown, at=self.moment(shown.at))
         if live is None and not told.work.is_over:
@@ -141,15 +172,17 @@ class Book:
         if told.work == before:
             return False
         client_order_id = told.work.order.client_order_id
+        events = [event for event in told.events if not told.work.is_backstop or isinstance(event, OrderFill)]
         self._unsaved[client_order_id] = told.work
-        self._told += told.events
-        self.news += len(told.events)
+        self._told += events
+        self.news += len(events)
+        self._count(told.work, told=before.filled)
         tracked = self._live.get(client_order_id)
         if tracked is not None:
             tracked.note(told.work)
             if told.work.is_over:
                 del self._live[client_order_id]
-        return bool(told.events)
+        return bool(events)
 
     def collect(self) -> list[OrderEvent | AccountSnapshot]:
         """Save what has changed, inside the caller's transaction, and return what is to be told."""
@@ -169,6 +202,14 @@ class Book:
         _log.error(reason, client_order_id=shown.client_order_id)
         self.finish(tracked, status="rejected", reason=reason)
         return True
+
+    def _count(self, work: Work, *, told: Decimal) -> None:
+        """Count the shares that an order brought or took since `told` of them were counted."""
+        moved = work.filled - told if work.order.side == "buy" else told - work.filled
+        symbol = work.order.symbol
+        self.shares[symbol] = self.shares.get(symbol, ZERO) + moved
+        if work.is_backstop:
+            self._sold_by_backstop[symbol] = self._sold_by_backstop.get(symbol, ZERO) - moved
 
     def _track(self, work: Work, *, is_fresh: bool) -> Tracked:
         tracked = self._live[work.order.client_order_id] = Tracked(work, is_fresh=is_fresh)

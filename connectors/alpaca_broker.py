@@ -7,16 +7,18 @@ some seconds, and takes the account's snapshots. What comes of all that leaves t
 import asyncio
 import time
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import structlog
 
 from connectors import alpaca_orders
 from connectors.alpaca_account import Figures, snapshot_of
+from connectors.alpaca_backstop import Backstop, backstop_fields, without_backstops
 from connectors.alpaca_book import Book, Now
-from connectors.alpaca_orders import Execution
+from connectors.alpaca_orders import BACKSTOP, Execution
 from connectors.alpaca_pursuit import PATIENCE, Fields, Patience, Pursuit
-from connectors.alpaca_rest import AlpacaRest, order_fields
+from connectors.alpaca_rest import AlpacaRest
 from connectors.alpaca_stream import TIMES, StreamTimes, TradeUpdates
 from connectors.checks import Check
 from connectors.journal import Journal
@@ -30,12 +32,14 @@ _log = structlog.get_logger(__name__)
 class Watch(NamedTuple):
     """Seconds: after which an unseen live order is looked at, a stream that missed news is mute, a snapshot is retried.
 
-    A snapshot is taken at most `passes` times in a row while fills come in between.
+    Backstops are compared with positions each `backstop` seconds. A snapshot is taken at most `passes` times in a row
+    while fills come in between.
     """
 
     unseen: float = 2.0
     mute: float = 5.0
     retry: float = 2.0
+    backstop: float = 5.0
     passes: int = 5
 
 
@@ -57,7 +61,8 @@ class AlpacaBroker:
         patience: Patience = PATIENCE,
         watch: Watch = WATCH,
         times: StreamTimes = TIMES,
-        fields: Fields = order_fields,
+        fields: Fields = backstop_fields,
+        backstop_pct: Decimal | None = None,
     ) -> None:
         self._rest = rest
         self._account_id = account_id
@@ -65,7 +70,11 @@ class AlpacaBroker:
         self._check = check
         self._watch = watch
         self._book = Book(journal, now=now)
-        self._pursuit = Pursuit(rest, self._book, patience, now=now, fields=fields)
+        self._backstop: Backstop | None = None
+        if backstop_pct is not None:
+            self._book.count_shares()
+            self._backstop = Backstop(rest, self._book, account_id=account_id, width=backstop_pct)
+        self._pursuit = Pursuit(rest, self._book, patience, now=now, fields=fields, backstop=self._backstop)
         self._stream = TradeUpdates(
             rest.stream_url, rest.login, hear=self._hear, joined=self._look, check=updates_check, times=times
         )
@@ -83,7 +92,7 @@ class AlpacaBroker:
         """Have the rest of a live order taken off the book; None: the answer comes with `advance`."""
         tracked = self._book.live(cancel.client_order_id)
         if tracked is None:
-            return ()
+            return None if self._book.has_news_of(cancel.client_order_id) else ()
         self._book.want_cancelled(tracked, reason=cancel.reason)
         return None
 
@@ -110,7 +119,10 @@ class AlpacaBroker:
     async def run(self) -> None:
         """Follow, look and report until cancelled."""
         try:
-            await together(self._stream.follow(), self._look_after_orders(), self._report())
+            works = [self._stream.follow(), self._look_after_orders(), self._report()]
+            if self._backstop is not None:
+                works.append(self._backstop.keep(every=self._watch.backstop))
+            await together(*works)
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -127,8 +139,9 @@ class AlpacaBroker:
         if shown is None:
             _log.warning("a trade update that nobody understands")
             self._look()
-        else:
-            self._book.see(shown)
+        elif self._book.see(shown) and shown.client_order_id.startswith(BACKSTOP):
+            self._is_wanted.set()  # it has sold: the engine takes that over from two snapshots in a row
+            asyncio.get_running_loop().call_later(self._watch.mute, self._is_wanted.set)
 
     def _look(self) -> None:
         """Have the live orders looked at now."""
@@ -141,7 +154,8 @@ class AlpacaBroker:
             self._is_doubtful.clear()
             if any(tracked.work.is_known for tracked in self._book):
                 before = self._book.news
-                await self._look_at_orders()
+                if not await self._look_at_orders():
+                    await asyncio.sleep(self._watch.retry)
                 if self._book.news != before and self._stream.is_up and self._missed_at is None:
                     self._missed_at = time.monotonic()
             if self._missed_at is not None and time.monotonic() - self._missed_at > self._watch.mute:
@@ -170,7 +184,7 @@ class AlpacaBroker:
             shown = alpaca_orders.seen(raw)
             if shown is not None:
                 self._book.see(shown)
-        rest = [tracked for tracked in self._book if tracked.work.is_known and tracked.seen_at < began]
+        rest = [tracked for tracked in self._book.known() if tracked.seen_at < began]
         for tracked in rest:
             answer = await self._rest.look_up(tracked.work.order.client_order_id)
             shown = alpaca_orders.seen(answer.body)
@@ -211,7 +225,7 @@ class AlpacaBroker:
                 if snapshot is None:
                     self._judge(False, "the account's figures cannot be read")
                     return False
-                self._book.report(snapshot)
+                self._book.report(without_backstops(snapshot))
                 return True
         return False
 

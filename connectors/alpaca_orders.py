@@ -25,6 +25,8 @@ ENDS: Mapping[str, End] = {
 }
 """Alpaca's statuses after which nothing happens any more; with every other one, known or not, the order is live."""
 
+BACKSTOP = "backstop-"
+"""How the ids of backstops begin; no other order's id does."""
 _SUB_PENNY = Decimal("0.0001")  # what US exchanges trade in: whole shares cost a whole number of these
 _LAST_PLACE = ONE.scaleb(-PLACES)
 _TOO_MUCH = ONE.scaleb(PLACES)
@@ -67,6 +69,11 @@ class Work(Frozen):
     cancel_reason: str | None = None
     ended: End | None = None
     is_over: bool = False
+
+    @property
+    def is_backstop(self) -> bool:
+        """Tell whether it is an order of the connector's own, which protects while we are dead."""
+        return self.order.client_order_id.startswith(BACKSTOP)
 
     @property
     def is_known(self) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 import structlog
 from aiokafka import AIOKafkaProducer
 
+from connectors import alpaca_keys
 from connectors import alpaca_prices_read as read
 from connectors.alpaca_feed import MarketFeed
 from connectors.alpaca_market import Away, MarketRest
@@ -294,7 +295,7 @@ def _rest_of(settings: Settings) -> MarketRest:
         key_id=settings.alpaca_key_id,
         secret_key=settings.alpaca_secret_key,
         data_url=settings.alpaca_data_url,
-        trading_url=settings.alpaca_trading_url,
+        trading_url=alpaca_keys.trading_url(settings),
         feed=settings.alpaca_feed,
         paper=settings.mode == "paper",
     )

@@ -73,7 +73,7 @@ def _tick(raw: Raw, *, price: Any, size: Any) -> Tick:
 
 
 def _bar(symbol: str, bar: Raw, interval: Any, *, at: dt.datetime) -> PriceBar:
-    prices = {
+    prices: dict[str, Any] = {
         name: _number(bar.get(letter)) for name, letter in (("open", "o"), ("high", "h"), ("low", "l"), ("close", "c"))
     }
     try:

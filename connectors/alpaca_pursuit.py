@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import datetime as dt
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -41,22 +41,40 @@ PATIENCE = Patience()
 Fields = Callable[[Order], Mapping[str, str]]
 
 
+class Withdrawing(Protocol):
+    """What takes its own order of a symbol off the book, so that another one can go."""
+
+    async def withdraw(self, symbol: str) -> None:
+        """Return when no order of its own rests in the symbol."""
+
+
 class Pursuit:
     """Pursue the orders of a book; `pursue` is one order's task."""
 
     def __init__(
-        self, rest: AlpacaRest, book: Book, patience: Patience, *, now: Now, fields: Fields = order_fields
+        self,
+        rest: AlpacaRest,
+        book: Book,
+        patience: Patience,
+        *,
+        now: Now,
+        fields: Fields = order_fields,
+        backstop: Withdrawing | None = None,
     ) -> None:
         self._rest = rest
         self._book = book
         self._patience = patience
         self._now = now
         self._fields = fields
+        self._backstop = backstop
 
     async def pursue(self, tracked: Tracked) -> None:
         """Place an order, and take it off the book when that is asked for; return when it is over."""
         for earlier in self._book.before(tracked):
             await earlier.is_settled.wait()
+        if self._backstop is not None and not tracked.work.is_backstop:
+            await self._backstop.withdraw(tracked.symbol)
+            self._refuse_what_is_sold(tracked)
         await self._place(tracked)
         rest = self._patience.first_rest
         while not tracked.work.is_over:
@@ -97,7 +115,7 @@ class Pursuit:
                 answer = Answer("unclear", reason="an answer that is no order")
             else:
                 self._book.see(shown._replace(client_order_id=order.client_order_id))
-        if answer.outcome == "held" and order.side == "buy":
+        if answer.outcome == "held" and (order.side == "buy" or tracked.work.is_backstop):
             answer = answer._replace(outcome="refused")  # what is in its way is an exit
         if answer.outcome == "refused" and not tracked.is_settled.is_set():
             self._book.finish(tracked, status="rejected", reason=answer.reason)
@@ -135,12 +153,18 @@ class Pursuit:
     async def _clear_the_way(self, tracked: Tracked) -> None:
         """Cancel what of ours keeps the shares, wait for its end, and see that there is enough left to sell."""
         order = tracked.work.order
-        others = [other for other in self._book if other.symbol == order.symbol and other.work.is_known]
+        others = [other for other in self._book.of(order.symbol) if other.work.is_known]
         for other in others:
             self._book.want_cancelled(other, reason=f"its shares are wanted for {order.client_order_id}")
         for other in others:
             await other.is_over.wait()
         await self._see_that_it_is_held(tracked)
+
+    def _refuse_what_is_sold(self, tracked: Tracked) -> None:
+        """Refuse a sell of shares that the backstop has sold, of which the engine does not know yet."""
+        order = tracked.work.order
+        if order.side == "sell" and not tracked.is_settled.is_set() and self._book.was_sold_by_backstop(order):
+            self._book.finish(tracked, status="rejected", reason="the backstop has sold the shares")
 
     async def _see_that_it_is_held(self, tracked: Tracked) -> None:
         """Refuse a sell of more than is held: what stood in its way may have sold the shares."""

@@ -91,6 +91,10 @@ class AlpacaRest:
         """Return the account's figures."""
         return await self._call(lambda client: client.get_account())
 
+    async def clock(self) -> Answer:
+        """Return the exchange's clock."""
+        return await self._call(lambda client: client.get_clock())
+
     async def positions(self) -> Answer:
         """Return every position."""
         return await self._call(lambda client: client.get_all_positions())

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from connectors.supervision import is_being_cancelled
+from streams.security import for_aiokafka
 from streams.settings import Settings
 
 _PATIENCE_MS = 10_000  # a broker that takes longer is away
@@ -14,13 +15,17 @@ SECONDS_TO_STOP = 3.0
 
 
 @contextlib.asynccontextmanager
-async def consuming(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
-    """Give a consumer; where its position is not in the log it goes on from the log's start."""
+async def consuming(settings: Settings, *, wait_ms: int = 500) -> AsyncIterator[AIOKafkaConsumer]:
+    """Give a consumer; where its position is not in the log it goes on from the log's start.
+
+    At the log's end the broker holds a fetch back for `wait_ms`, and answers nothing else on that connection meanwhile.
+    """
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka,
+        **for_aiokafka(settings),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         request_timeout_ms=_PATIENCE_MS,
+        fetch_max_wait_ms=wait_ms,
     )
     try:
         await consumer.start()
@@ -32,7 +37,7 @@ async def consuming(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
 @contextlib.asynccontextmanager
 async def producing(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
     """Give a producer whose records are acknowledged by all replicas."""
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, acks="all", request_timeout_ms=_PATIENCE_MS)
+    producer = AIOKafkaProducer(**for_aiokafka(settings), acks="all", request_timeout_ms=_PATIENCE_MS)
     try:
         await producer.start()
         yield producer

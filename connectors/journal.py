@@ -9,7 +9,7 @@ import contextlib
 import os
 import pathlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from trading.inputs import BrokerEvent
@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS positions (
     next_offset INTEGER NOT NULL,
     PRIMARY KEY (topic, partition)
 );
+CREATE TABLE IF NOT EXISTS logs (topic TEXT PRIMARY KEY, topic_id TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS books (account_id TEXT PRIMARY KEY, book TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS works (client_order_id TEXT PRIMARY KEY, is_live INTEGER NOT NULL, work TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS works_live ON works (client_order_id) WHERE is_live = 1;
@@ -112,6 +113,14 @@ class Journal:
         """Note how far a topic was read."""
         self._db.execute("INSERT OR REPLACE INTO positions VALUES (?, ?, ?)", (topic, partition, next_offset))
 
+    def meet(self, topic_ids: Mapping[str, str]) -> None:
+        """Forget how far topics were read that are others than those met last, though they have their names."""
+        for topic, topic_id in topic_ids.items():
+            known = self._db.execute("SELECT topic_id FROM logs WHERE topic = ?", (topic,)).fetchone()
+            if known is not None and known[0] != topic_id:
+                self._db.execute("DELETE FROM positions WHERE topic = ?", (topic,))
+            self._db.execute("INSERT OR REPLACE INTO logs VALUES (?, ?)", (topic, topic_id))
+
     def book(self, account_id: str) -> str | None:
         """Return an account's book as it was saved."""
         row = self._db.execute("SELECT book FROM books WHERE account_id = ?", (account_id,)).fetchone()
@@ -133,6 +142,11 @@ class Journal:
             " ON CONFLICT DO UPDATE SET is_live = excluded.is_live, work = excluded.work",
             (client_order_id, int(is_live), work),
         )
+
+    def works(self) -> Iterator[str]:
+        """Give what was saved of every order that takes its time."""
+        for row in self._db.execute("SELECT work FROM works ORDER BY rowid"):
+            yield str(row[0])
 
     def live_works(self) -> list[str]:
         """Return what was saved of the orders that are live, in the order in which they were first saved."""

@@ -33,7 +33,7 @@ class KafkaPrices:
         self._name = settings.topic(_TOPIC.name)
         self._partitions = _TOPIC.partition_count(settings)
         self._settings = settings
-        self._log = KafkaLog(settings.kafka)
+        self._log = KafkaLog(settings)
         self._tails: dict[int, TickTail] = {}
         self._next: dict[int, int] = {}
         self._before_the_tail: dict[str, Tick | None] = {}
@@ -95,9 +95,13 @@ class KafkaPrices:
         return found
 
     async def since(self, symbol: str, *, offset: int) -> tuple[Sequence[Tick], int]:
-        """Return the symbol's ticks at `offset` or after in the log's order, and the offset to continue from."""
+        """Return the symbol's ticks at `offset` or after in the log's order, and the offset to continue from.
+
+        An offset beyond the end is one of a log that is lost: of the one that follows it every tick is new.
+        """
         partition = await self._read_to_the_end(symbol)
         tail, end = self._tails[partition.partition], self._next[partition.partition]
+        offset = offset if offset <= end else 0
         newest = [each for each in tail.ticks(symbol) if each.offset >= offset]
         begin = tail.begin(symbol)
         start = (await self._log.starts([partition]))[partition] if offset < begin else begin

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Protocol
 
+from connectors import alpaca_keys
 from connectors.alpaca_broker import AlpacaBroker
 from connectors.alpaca_rest import AlpacaRest
 from connectors.checks import Check
@@ -70,7 +71,7 @@ class AlpacaTrading(_Trading):
                 AlpacaRest(
                     key_id=settings.alpaca_key_id,
                     secret_key=settings.alpaca_secret_key,
-                    url=settings.alpaca_trading_url,
+                    url=alpaca_keys.trading_url(settings),
                     paper=settings.mode == "paper",
                 ),
                 journal,
@@ -78,6 +79,7 @@ class AlpacaTrading(_Trading):
                 now=_wall_clock if settings.clock == "system" else _no_clock,
                 check=self.checks[0],
                 updates_check=self.checks[1],
+                backstop_pct=settings.backstop_pct if settings.backstop == "stop" else None,
             )
             self._connector = TradingConnector(broker, journal, settings, check=self._check)
             await together(broker.run(), self._connector.run())

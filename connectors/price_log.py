@@ -38,7 +38,7 @@ class PriceLog:
     async def catch_up(self) -> None:
         """Read what has come since the last reading; raises aiokafka's `KafkaError`."""
         self._load()
-        log = KafkaLog(self._settings.kafka)
+        log = KafkaLog(self._settings)
         try:
             places = _places(self._settings, BARS.name)
             starts, ends = await log.starts(places), await log.ends(places)

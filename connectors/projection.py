@@ -11,18 +11,20 @@ from typing import Any
 
 import asyncpg
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from connectors import tables
 from connectors.checks import Check
 from connectors.clients import consuming, producing
+from connectors.market_memory import tell_again
 from connectors.projector import Projected, write
 from connectors.quarantine import Quarantine, recorded_at
 from connectors.rows import change_of
 from connectors.steps import complete
 from streams.codec import Poison, parse
 from streams.crash import crash_point
+from streams.identity import topic_ids
 from streams.settings import Settings
 from streams.topics import PROJECTED, TOPICS, Topic
 
@@ -55,7 +57,7 @@ class Projection:
         try:
             await self._take_turns(connection)
             async with producing(self._settings) as producer, consuming(self._settings) as consumer:
-                await self._assign(consumer, connection)
+                await self._assign(consumer, connection, producer)
                 while True:
                     self._check.holds("projecting")
                     batch = await consumer.getmany(timeout_ms=_WAIT_MS, max_records=_BATCH)
@@ -71,8 +73,13 @@ class Projection:
             self._check.fails("another process projects into this database")
             await asyncio.sleep(1)
 
-    async def _assign(self, consumer: AIOKafkaConsumer, connection: asyncpg.Connection) -> None:
-        """Go to the offsets that PostgreSQL holds, or to the log's start where it holds none or the log is another."""
+    async def _assign(
+        self, consumer: AIOKafkaConsumer, connection: asyncpg.Connection, producer: AIOKafkaProducer
+    ) -> None:
+        """Go to the offsets that PostgreSQL holds, or to the log's start where it holds none or the log is another.
+
+        A log that has lost the market gets it back first, so that a start that is cut short does that again.
+        """
         self._held_back.clear()
         partitions = [
             TopicPartition(name, number)
@@ -80,15 +87,26 @@ class Projection:
             for number in range(topic.partition_count(self._settings))
         ]
         consumer.assign(partitions)
-        stored = {
-            (row["topic"], row["partition"]): row["next_offset"] for row in await connection.fetch(tables.OFFSETS)
-        }
+        topics = await asyncio.to_thread(topic_ids, self._settings, self._topics)
+        stored = {(row["topic"], row["partition"]): row for row in await connection.fetch(tables.OFFSETS)}
         starts, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+        begins: dict[TopicPartition, int] = {}
+        lost: set[str] = set()
         for place in partitions:
-            begin = stored.get((self._names[place.topic], place.partition), 0)
-            if begin > ends[place] or 0 < begin < starts[place]:
+            name, topic_id = self._names[place.topic], topics[place.topic]
+            row = stored.get((name, place.partition))
+            begin = row["next_offset"] if row else 0
+            is_another = row is not None and row["topic_id"] not in (None, topic_id)
+            if is_another or begin > ends[place] or 0 < begin < starts[place]:
                 _log.error("records are gone from the log", topic=place.topic, partition=place.partition, wanted=begin)
-            consumer.seek(place, begin if starts[place] <= begin <= ends[place] else starts[place])
+            if is_another or begin > ends[place]:
+                lost.add(name)
+            begins[place] = begin if not is_another and starts[place] <= begin <= ends[place] else starts[place]
+        await tell_again(lost, connection, producer, self._settings)
+        values = [(self._names[at.topic], at.partition, begin, topics[at.topic]) for at, begin in begins.items()]
+        await connection.executemany(tables.BEGIN_AT, values)
+        for place, begin in begins.items():
+            consumer.seek(place, begin)
 
     async def _project(
         self,

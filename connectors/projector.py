@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from connectors import tables
 from connectors.edits import edit_of
 from connectors.quarantine import Quarantine
-from connectors.rows import Change, config_row, position_rows, preferences_row, states
+from connectors.rows import Change, config_row, position_rows, preferences_row, states, without_targets
 from streams.topics import Topic
 from trading.records import AccountState
 
@@ -88,9 +88,10 @@ async def _write(connection: asyncpg.Connection, changes: Sequence[Change]) -> N
 
 async def _write_state(connection: asyncpg.Connection, state: AccountState) -> None:
     """Replace the account's state and what is a part of it, unless a newer one is there."""
-    row = state.model_dump_json(include={"state"})
+    kept = without_targets(state)
+    row = kept.model_dump_json(include={"state"})
     found = await connection.fetchrow(
-        tables.ACCOUNT_STATE, state.account_id, state.at, state.seq, row[len('{"state":') : -1], state.hash
+        tables.ACCOUNT_STATE, state.account_id, state.at, state.seq, row[len('{"state":') : -1], kept.hash
     )
     if found is None:
         return

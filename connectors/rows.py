@@ -15,8 +15,10 @@ from connectors.tables import Table
 from streams.codec import Deletion
 from streams.topics import Topic
 from trading import inputs, records
+from trading.deliveries import Delivery
 from trading.effects import Decision, Notification, Order
-from trading.portfolio import Position
+from trading.portfolio import Position, hash_of
+from trading.preferences import TARGETS, mask
 from trading.records import AccountState
 
 _PLAIN = (str, int, bool, Decimal, dt.datetime, dt.date, type(None))
@@ -68,9 +70,22 @@ def config_row(account_id: str, at: dt.datetime, config: Mapping[str, Any]) -> t
 
 
 def preferences_row(state: AccountState) -> tuple[Any, ...]:
-    """Return an account's notification preferences as a row, by R19.9's names."""
-    known = {"account_id": state.account_id, "at": state.at} | state.state["preferences"]
+    """Return an account's notification preferences as a row, by R19.9's names, targets masked."""
+    shown = {name: mask(value) if name in TARGETS else value for name, value in state.state["preferences"].items()}
+    known = {"account_id": state.account_id, "at": state.at} | shown
     return tuple(_value(known[name]) for name in tables.PREFERENCES.columns)
+
+
+def without_targets(state: AccountState) -> AccountState:
+    """Return a state as the tables may hold it: without phone number and address, its hash that of what is left.
+
+    They are secrets that the log alone keeps; an account that begins from the tables has to be told them again.
+    """
+    preferences = state.state["preferences"]
+    if all(preferences[name] is None for name in TARGETS):
+        return state
+    shown = {**state.state, "preferences": {**preferences, **dict.fromkeys(TARGETS)}}
+    return state.model_copy(update={"state": shown, "hash": hash_of(pydantic_core.to_json(shown))})
 
 
 def number(value: Any) -> Any:
@@ -120,8 +135,20 @@ def _order(order: Order, recorded_at: dt.datetime) -> Change:
 
 
 def _notification(message: Notification, recorded_at: dt.datetime) -> Change:
-    """Keep a message once, whatever the number of channels; `channel` where it is meant for one alone."""
-    return Change((row(tables.NOTIFICATIONS, message, at=message.created_at),))
+    """Keep a message once; its channel is known where it is meant for one alone."""
+    names = ["notification_id", "account_id", "created_at", "channel", "event_type", "severity", "subject", "body"]
+    values = tuple(getattr(message, name) for name in names)
+    return Change((Write(tables.NOTIFICATIONS.name, tables.NEW_MESSAGE, values),))
+
+
+def _delivery(delivery: Delivery, recorded_at: dt.datetime) -> Change:
+    """Keep how a message stands on a channel, in a row of that channel."""
+    written = row(tables.NOTIFICATIONS, delivery, at=delivery.created_at, changed_at=delivery.at)
+    writes = [written._replace(statement=tables.DELIVERY)]
+    if delivery.channel is not None:
+        whose = (delivery.notification_id, delivery.channel)
+        writes.insert(0, Write(tables.NOTIFICATIONS.name, tables.CHANNEL_OF_MESSAGE, whose))
+    return Change(tuple(writes))
 
 
 def _order_status(status: records.OrderStatus, recorded_at: dt.datetime) -> Change:
@@ -164,6 +191,7 @@ _CHANGES: dict[type, Callable[[Any, dt.datetime], Change]] = {
     Decision: _decision,
     Order: _order,
     Notification: _notification,
+    Delivery: _delivery,
     records.LedgerEntry: _plain(tables.LEDGER),
     records.TierChange: _plain(tables.RISK_TIER_HISTORY),
     records.BreakerEvent: _plain(tables.BREAKER_EVENTS),

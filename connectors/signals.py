@@ -11,6 +11,7 @@ from confluent_kafka import KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
 from streams.codec import Poison, parse
+from streams.security import for_librdkafka
 from streams.settings import Settings
 from streams.topics import TOPICS, Topic, partition_for
 
@@ -31,12 +32,12 @@ def produce(lines: Iterable[bytes], topic: str, bootstrap: str, settings: Settin
         return _fail(f"{topic} is no input topic; these are: {inputs}")
     name = settings.topic(topic)
     try:
-        partitions = _partitions(bootstrap, name)
+        partitions = _partitions(settings, bootstrap, name)
     except KafkaException as error:
         return _fail(f"Kafka at {bootstrap} does not answer: {error.args[0].str()}")
     if not partitions:
         return _fail(f"Kafka at {bootstrap} has no topic {name}: create it with `stonks topics create`")
-    sending = _Sending(bootstrap, name)
+    sending = _Sending(settings, bootstrap, name)
     refused = 0
     for number, line in enumerate(lines, start=1):
         value = line.strip()
@@ -60,15 +61,14 @@ def produce(lines: Iterable[bytes], topic: str, bootstrap: str, settings: Settin
 class _Sending:
     """A producer that counts what arrived, and says now and then how far it is."""
 
-    def __init__(self, bootstrap: str, name: str) -> None:
+    def __init__(self, settings: Settings, bootstrap: str, name: str) -> None:
         self._producer = Producer(
             {
-                "bootstrap.servers": bootstrap,
+                **for_librdkafka(settings, bootstrap),
                 "partitioner": "murmur2_random",  # Java's; librdkafka's own puts keys elsewhere
                 "enable.idempotence": True,  # keeps the order of a key's records when one is sent again
                 "linger.ms": 5,
                 "message.timeout.ms": int(_SECONDS_TO_ARRIVE * 1000),
-                "log_level": 0,
             }
         )
         self._name = name
@@ -125,8 +125,8 @@ def _key(topic: Topic, value: bytes) -> bytes:
     return str(named).encode("utf-8", "replace")
 
 
-def _partitions(bootstrap: str, name: str) -> int:
-    known = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}).list_topics(timeout=5).topics
+def _partitions(settings: Settings, bootstrap: str, name: str) -> int:
+    known = AdminClient(for_librdkafka(settings, bootstrap)).list_topics(timeout=5).topics
     return len(known[name].partitions) if name in known else 0
 
 

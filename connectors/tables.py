@@ -73,8 +73,23 @@ ORDERS = _table(
     "tranche of_tranches valid_until created_at",
 )
 NOTIFICATIONS = _table(
-    "notifications", "notification_id", "notification_id account_id at channel event_type severity subject body"
+    "notifications",
+    "delivery_id",
+    "notification_id account_id at channel event_type severity subject body delivery_status attempts detail changed_at",
 )
+NEW_MESSAGE = """
+INSERT INTO notifications (notification_id, account_id, at, channel, event_type, severity, subject, body)
+SELECT $1::text, $2::text, $3::timestamptz, $4::text, $5::text, $6::text, $7::text, $8::text
+WHERE NOT EXISTS (SELECT FROM notifications WHERE notification_id = $1)
+"""
+"""A message that nobody has begun to deliver; once a channel has a row of it, there is none of the message alone."""
+CHANNEL_OF_MESSAGE = "UPDATE notifications SET channel = $2 WHERE notification_id = $1 AND channel IS NULL"
+"""The first channel's row is the message's own."""
+DELIVERY = NOTIFICATIONS.upsert().replace("DO NOTHING", "DO UPDATE SET ") + (
+    "delivery_status = EXCLUDED.delivery_status, attempts = EXCLUDED.attempts, detail = EXCLUDED.detail, "
+    "changed_at = EXCLUDED.changed_at WHERE notifications.delivery_status = 'pending'"
+)
+"""How a message stands on a channel; what is final stays."""
 LEDGER = _table(
     "reserve_pool_ledger",
     "entry_id",
@@ -143,9 +158,10 @@ WITH before AS (
     SELECT jsonb_build_object('policy', state -> 'policy', 'risk_tier', state -> 'risk_tier') AS config
     FROM account_states WHERE account_id = $1
 )
-INSERT INTO account_states (account_id, at, seq, state, hash) VALUES ($1, $2, $3, $4, $5)
+INSERT INTO account_states (account_id, at, seq, state, hash, log_id)
+VALUES ($1, $2, $3, $4, $5, (SELECT max(topic_id) FROM projection_offsets WHERE topic = 'records'))
 ON CONFLICT (account_id) DO UPDATE
-    SET at = EXCLUDED.at, seq = EXCLUDED.seq, state = EXCLUDED.state, hash = EXCLUDED.hash
+    SET at = EXCLUDED.at, seq = EXCLUDED.seq, state = EXCLUDED.state, hash = EXCLUDED.hash, log_id = EXCLUDED.log_id
     WHERE EXCLUDED.seq > account_states.seq
 RETURNING (SELECT config FROM before) AS before
 """
@@ -240,8 +256,23 @@ WHERE decision_id = $1 AND NOT wash_sale
     AND EXISTS (SELECT FROM account_records WHERE decision_id = $1 AND kind = 'wash_sale')
 """
 
-OFFSETS = "SELECT topic, partition, next_offset FROM projection_offsets"
+OFFSETS = "SELECT topic, partition, next_offset, topic_id FROM projection_offsets"
+BEGIN_AT = """
+INSERT INTO projection_offsets (topic, partition, next_offset, topic_id) VALUES ($1, $2, $3, $4)
+ON CONFLICT (topic, partition) DO UPDATE
+    SET next_offset = EXCLUDED.next_offset, topic_id = EXCLUDED.topic_id, updated_at = now()
+"""
 MOVE_OFFSET = """
 INSERT INTO projection_offsets (topic, partition, next_offset) VALUES ($1, $2, $3)
 ON CONFLICT (topic, partition) DO UPDATE SET next_offset = EXCLUDED.next_offset, updated_at = now()
 """
+
+ALL_COMPANIES = "SELECT symbol, name, sector FROM companies ORDER BY symbol"
+ALL_EARNINGS = "SELECT symbol, earnings_on, session, source, reported_at FROM earnings_calendar ORDER BY symbol"
+NEWEST_BARS = """
+SELECT bars.* FROM (SELECT DISTINCT symbol FROM price_bars WHERE "interval" = '1d') AS known CROSS JOIN LATERAL (
+    SELECT symbol, "interval", at, open, high, low, close, volume FROM price_bars
+    WHERE price_bars.symbol = known.symbol AND "interval" = '1d' ORDER BY at DESC LIMIT $1
+) AS bars ORDER BY symbol, at
+"""
+"""What is known of the market, for a log that has lost it."""

@@ -23,6 +23,7 @@ from connectors.quarantine import Quarantine
 from connectors.simulated_events import cancelled
 from streams.codec import Poison, parse
 from streams.crash import crash_point
+from streams.identity import topic_ids
 from streams.settings import Settings
 from streams.topics import TOPICS
 from trading.effects import Order, OrderCancel
@@ -57,7 +58,7 @@ class TradingConnector:
     async def run(self) -> None:
         """Catch up, report every account, and trade; what an earlier run left unsent goes first.
 
-        Raises aiokafka's `KafkaError`, ConnectionError and TimeoutError when the broker is away.
+        Raises aiokafka's `KafkaError`, ConnectionError and TimeoutError when the broker is away, and `KafkaException`.
         """
         async with producing(self._settings) as producer, consuming(self._settings) as consumer:
             ends = await self._assign(consumer)
@@ -79,6 +80,9 @@ class TradingConnector:
         ]
         consumer.assign(partitions)
         starts, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+        topic_ids_now = await asyncio.to_thread(topic_ids, self._settings, self._topics)
+        with self._journal.transaction():
+            self._journal.meet(topic_ids_now)
         stored = self._journal.positions()
         for partition in partitions:
             begin = stored.get((partition.topic, partition.partition), 0)

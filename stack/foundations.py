@@ -28,6 +28,16 @@ def given_database(settings: Settings) -> str:
     return settings.database_url.get_secret_value()
 
 
+def not_for_our_own(settings: Settings) -> str:
+    """Return why security settings are of no use to our own broker, which speaks plainly, on loopback alone."""
+    if settings.kafka_security_protocol == "PLAINTEXT":
+        return ""
+    return (
+        f"STONKS_KAFKA_SECURITY_PROTOCOL={settings.kafka_security_protocol} is for a broker of yours: name it with "
+        "STONKS_KAFKA, or unset this"
+    )
+
+
 def claim_ports(folder: pathlib.Path, settings: Settings, *, workers: int) -> dict[str, int]:
     """Return the port of each process by its name, all of them free now; raise `PortTaken` before anything starts."""
     names = [*worker_names(workers), "connectors"]
@@ -52,12 +62,17 @@ def start_foundations(
     """Start what is not given, create the topics, migrate, and return where everything is."""
     services: list[Service] = []
     if not (bootstrap := given_kafka(settings)):
+        if refused := not_for_our_own(settings):
+            raise StackError(refused)
         bootstrap = kafka.bootstrap(ports["kafka"])
         with checklist.step("Kafka's jars"):
             checked_jars(cache_dir(settings))
         with checklist.step("Kafka's folder"):
             services.append(own_kafka(folder, settings, ports))
         supervisor.start(services[-1])
+    else:
+        with checklist.step("given Kafka"):
+            await_kafka(bootstrap, settings)  # before anything is begun on this machine
     if not (owner_url := given_database(settings)):
         with checklist.step("database folder"):
             services.append(own_postgres(folder, settings, ports["postgres"]))
@@ -84,13 +99,21 @@ def start_foundations(
     )
 
 
+def await_kafka(bootstrap: str, settings: Settings) -> None:
+    """Return once the broker answers; raise `Missing` when it does not, at once when it and we distrust each other."""
+    deadline = time.monotonic() + SECONDS_FOR_A_GIVEN_KAFKA
+    while not kafka.is_ready(bootstrap, settings):
+        if time.monotonic() > deadline:
+            raise Missing(
+                f"no Kafka answers at {bootstrap} by {settings.kafka_security_protocol}: start it, mend "
+                "STONKS_KAFKA_SECURITY_PROTOCOL, or unset STONKS_KAFKA to have one started"
+            )
+        time.sleep(0.2)
+
+
 def make_topics(bootstrap: str, settings: Settings) -> None:
     """Create every topic that is not there; raise `StackError` when the broker is not there or refuses."""
-    deadline = time.monotonic() + SECONDS_FOR_A_GIVEN_KAFKA
-    while not kafka.is_ready(bootstrap):
-        if time.monotonic() > deadline:
-            raise Missing(f"no Kafka answers at {bootstrap}: start it, or unset STONKS_KAFKA to have one started")
-        time.sleep(0.2)
+    await_kafka(bootstrap, settings)
     try:
         create_topics(bootstrap, settings)
     except TopicsError as error:

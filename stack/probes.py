@@ -7,11 +7,12 @@ from typing import Any
 SECONDS = 2.0  # a process that answers later is as good as silent
 
 
-def get(host: str, port: int, path: str, *, internal_token: str = "") -> tuple[int, dict[str, Any]]:
+def get(host: str, port: int, path: str, *, internal_token: str = "", bearer: str = "") -> tuple[int, dict[str, Any]]:
     """Return the status and the JSON object that `GET path` answers; status 0 when nobody does."""
     connection = http.client.HTTPConnection(host, port, timeout=SECONDS)
+    headers = {"X-Internal-Token": internal_token, "Authorization": f"Bearer {bearer}" if bearer else ""}
     try:
-        connection.request("GET", path, headers={"X-Internal-Token": internal_token} if internal_token else {})
+        connection.request("GET", path, headers={name: value for name, value in headers.items() if value})
         response = connection.getresponse()
         body = response.read()
     except (OSError, http.client.HTTPException):

@@ -25,10 +25,11 @@ from stack.foundations import given_kafka, own_kafka
 from stack.kafka import bootstrap
 from stack.running import kafka_address
 from stack.supervisor import Supervisor
+from streams.security import for_aiokafka, for_librdkafka
 from streams.settings import Settings, settings
 from trading.effects import Decision, Effect, Order
 from trading.engine import react
-from trading.events import EVENT
+from trading.events import EVENT, Void
 from trading.portfolio import Portfolio
 from trading.records import AccountState
 
@@ -101,11 +102,13 @@ async def compare(
     if begin is not None:
         rows = {name: _row_before(name, known, begin) for name, known in recorded.items()}
     seen: dict[str, tuple[set[str], set[str]]] = {}
-    async for message in _read(address, chosen.topic("account-inbox")):
+    async for message in _read(address, chosen, "account-inbox"):
         name = (message.key or b"").decode()
         if account not in (None, name):
             continue
         event = EVENT.validate_json(message.value or b"")
+        if isinstance(event, Void):
+            continue
         before = rows.get(name)
         if before is not None and message.offset <= before.seq:
             continue
@@ -162,7 +165,7 @@ def _check_surplus(
 async def _recorded(address: str, chosen: Settings, *, account: str | None, begin: int | None) -> dict[str, Recorded]:
     accounts: dict[str, Recorded] = {}
     for topic in ("decisions", "orders", "records"):
-        async for message in _read(address, chosen.topic(topic)):
+        async for message in _read(address, chosen, topic):
             name = (message.key or b"").decode()
             value = message.value or b""
             if account not in (None, name):
@@ -215,14 +218,15 @@ def _json(value: bytes | None) -> Any:
     return None if value is None else pydantic_core.from_json(value)
 
 
-async def _read(address: str, topic: str) -> AsyncIterator[ConsumerRecord[bytes, bytes]]:
+async def _read(address: str, chosen: Settings, name: str) -> AsyncIterator[ConsumerRecord[bytes, bytes]]:
     """Yield every record of a topic up to the end that it has now, each partition in order."""
-    admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
+    topic = chosen.topic(name)
+    admin = AdminClient(for_librdkafka(chosen, address))
     found = (await asyncio.to_thread(admin.list_topics, timeout=SECONDS_TO_ANSWER)).topics.get(topic)
     if found is None:
         raise Missing(f"the broker has no topic {topic}: is STONKS_TOPIC_PREFIX what it was?")
     partitions = [TopicPartition(topic, number) for number in sorted(found.partitions)]
-    consumer = AIOKafkaConsumer(bootstrap_servers=address, enable_auto_commit=False, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(**for_aiokafka(chosen, address), enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
     try:
         ends = await consumer.end_offsets(partitions)

@@ -16,6 +16,7 @@ import threading
 import time
 from typing import Any, get_args
 
+from connectors import alpaca_keys
 from stack.checklist import Checklist
 from stack.data_dir import begin_demo, endpoints_path, is_a_demo, locked, tokens
 from stack.engine import Addresses, engine_services
@@ -54,7 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.broker:
         chosen = chosen.model_copy(update={"broker": arguments.broker})
     if not arguments.demo:
-        _assert_one_account(chosen)
+        _assert_alpaca(chosen)
     elif arguments.broker not in (None, DEMO_VARIABLES["STONKS_BROKER"]):
         raise StackError(f"the demo trades with the simulated broker: leave out --broker {arguments.broker}")
     folder = chosen.data_dir.absolute()
@@ -200,10 +201,13 @@ def _speed(text: str) -> float:
     return speed
 
 
-def _assert_one_account(chosen: Settings) -> None:
+def _assert_alpaca(chosen: Settings) -> None:
+    """Refuse what the connectors would refuse, before anything is started."""
     if chosen.broker.endswith("alpaca") and len(chosen.accounts) != 1:
         named = ", ".join(chosen.accounts)
         raise StackError(f"Alpaca is one account a stack: STONKS_ACCOUNTS must name exactly one, not {named}")
+    if not is_wanted(chosen) and (refused := alpaca_keys.problem(chosen)):
+        raise StackError(refused)
 
 
 def _assert_nothing_given(chosen: Settings) -> None:

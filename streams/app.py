@@ -18,6 +18,7 @@ from streams.crash import end_loudly
 from streams.in_order import Guard, Nudge
 from streams.log import Record
 from streams.outbox import Outgoing, Send
+from streams.security import for_faust
 from streams.settings import Settings
 from streams.topics import APP, TABLES
 
@@ -30,12 +31,19 @@ class EngineApp(faust.App):
     """An application with work beside its agents, which runs from the very start to the very end."""
 
     beside: tuple[Callable[[], Awaitable[None]], ...] = ()
+    at_end: Callable[[], Awaitable[None]] | None = None
 
     async def on_first_start(self) -> None:
         """Start what runs beside the agents; what it raises ends the process."""
         await super().on_first_start()
         for work in self.beside:
             self.add_future(or_end_loudly(work()))
+
+    async def on_stop(self) -> None:
+        """Let the work beside the agents end before what it sends through is taken away."""
+        if self.at_end is not None:
+            await self.at_end()
+        await super().on_stop()
 
 
 async def or_end_loudly(work: Awaitable[None]) -> None:
@@ -102,7 +110,7 @@ def create_app(settings: Settings) -> EngineApp:
     folder.mkdir(parents=True, exist_ok=True)
     return EngineApp(
         settings.topic(APP),
-        broker=[f"kafka://{server}" for server in settings.kafka.split(",")],
+        **for_faust(settings),
         datadir=folder,
         store="memory://",
         processing_guarantee="at_least_once",
@@ -153,7 +161,9 @@ async def commit(app: faust.App, positions: Mapping[TopicPartition, int]) -> Non
     Faust's own bookkeeping of what was acknowledged stands still for good behind the first record that it loses.
     """
     assigned = app.consumer.assignment()
-    await cast(Any, app.consumer)._commit({TP(*here): at for here, at in positions.items() if TP(*here) in assigned})
+    ours = {TP(*here): at for here, at in positions.items() if TP(*here) in assigned}
+    if ours:  # a feed's partitions are none of Faust's, and the client refuses to commit nothing
+        await cast(Any, app.consumer)._commit(ours)
 
 
 async def arrivals(stream: StreamT[Any], guard: Guard) -> AsyncIterator[Record | Nudge]:

@@ -1,7 +1,8 @@
 """How a process ends on purpose: loudly, or at a named crash point.
 
 `STONKS_CRASH_AT=name:n` ends the process at that point, as kill -9 would, the n-th time it comes by. The points stand
-where a crash hurts most: `intake.sent`, `decide.read`, `decide.sent`, `decide.written`.
+where a crash hurts most: `intake.sent`, `decide.read`, `decide.sent`, `decide.written`, and around a broker's answer
+`broker.before_post`, `broker.posted`, `broker.before_send`, `broker.sent`.
 """
 
 import os

@@ -11,10 +11,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from aiokafka import TopicPartition
 
+from streams.held import Held
 from streams.log import Log, Record
 
 
@@ -25,46 +25,20 @@ class Nudge:
     ends: Mapping[int, int]
 
 
-class Guard:
-    """Hold the positions of one topic's partitions on this worker and keep their records in order.
-
-    A position is the next offset that has not been applied. It moves when the consumer of `in_order` asks for the next
-    record, so whoever awaits outputs and writes rows before that has them counted exactly.
-    """
+class Guard(Held):
+    """Keep the records of the partitions that this worker holds in order."""
 
     def __init__(self, topic: str, *, log: Log, enabled: bool = True) -> None:
-        self.topic = topic
+        super().__init__(topic)
         self._log = log
         self._enabled = enabled
-        self._next: dict[int, int] = {}
-        self._generation = 0
-        self._opened = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._nudge: Callable[[Nudge], None] | None = None
         self._nudged = False
 
-    @property
-    def positions(self) -> Mapping[int, int]:
-        """Return the next offset of each partition that this worker holds; empty while it holds none."""
-        return MappingProxyType(self._next)
-
     def open(self, begins: Mapping[int, int]) -> None:
         """Begin at these offsets; call it when the tables are complete, and then `nudge` with the ends of the log."""
-        self._generation += 1
-        self._next = dict(begins)
+        super().open(begins)
         self._nudged = False  # Faust clears its queues when it resumes
-        self._opened.set()
-
-    async def close(self, *, seconds: float = 3.0) -> None:
-        """Hand nothing over any more, and wait at most `seconds` until what was handed over is applied."""
-        self._opened.clear()
-        self._generation += 1
-        self._next = {}
-        try:
-            await asyncio.wait_for(self._idle.wait(), seconds)
-        except TimeoutError:
-            return  # the new owner computes the same bytes, so a late one does no harm
 
     def attach(self, nudge: Callable[[Nudge], None]) -> None:
         """Say how a nudge gets into the arrivals."""
@@ -113,12 +87,3 @@ class Guard:
             self._end_work(generation, partition, record.offset + 1)
         if generation == self._generation:
             self._next[partition] = end
-
-    def _begin_work(self) -> int:
-        self._idle.clear()
-        return self._generation
-
-    def _end_work(self, generation: int, partition: int, position: int) -> None:
-        self._idle.set()
-        if generation == self._generation:
-            self._next[partition] = position

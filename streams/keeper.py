@@ -13,7 +13,7 @@ import structlog
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.in_order import Guard
+from streams.held import Held
 from streams.log import Log
 
 EVERY_SECONDS = 2.0
@@ -39,7 +39,7 @@ class Keeper:
 
     def __init__(
         self,
-        guards: Iterable[Guard],
+        guards: Iterable[Held],
         *,
         log: Log,
         assigned: Callable[[], Iterable[TopicPartition]],

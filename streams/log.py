@@ -6,6 +6,9 @@ from typing import Any, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from streams.security import for_aiokafka
+from streams.settings import Settings
+
 _WAIT_MS = 500
 _CHUNK = 500
 
@@ -37,8 +40,8 @@ class Log(Protocol):
 class KafkaLog:
     """Read a broker's log; connects when it is first asked."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._connected: AIOKafkaConsumer | None = None
         self._met: set[str] = set()
 
@@ -84,7 +87,7 @@ class KafkaLog:
     async def _consumer(self) -> AIOKafkaConsumer:
         if self._connected is None:
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap, enable_auto_commit=False, auto_offset_reset="none"
+                **for_aiokafka(self._settings), enable_auto_commit=False, auto_offset_reset="none"
             )
             await consumer.start()
             self._connected = consumer

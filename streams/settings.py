@@ -4,12 +4,19 @@ import functools
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from decimal import Decimal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, FilePath, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 AccountId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,31}$")]
+
+
+def _or_aws(*names: str) -> Any:
+    """Let a field be set by `STONKS_AWS_…` or by AWS's own variable of that name."""
+    aliases = (f"{prefix}{name}" for prefix in ("stonks_aws_", "aws_") for name in names)
+    return Field(validation_alias=AliasChoices(*aliases))
 
 
 class Settings(BaseSettings):
@@ -35,6 +42,18 @@ class Settings(BaseSettings):
     api_token_operator: SecretStr = SecretStr("")
     api_token_armer: SecretStr = SecretStr("")
 
+    # How brokers are reached that ask for TLS or a password: for every client of ours alike.
+    kafka_ssl_cafile: FilePath | None = None  # PEM: who must have signed the broker's certificate; unset: the system's
+    kafka_ssl_certfile: FilePath | None = None  # PEM: our own certificate, where the broker asks for one
+    kafka_ssl_keyfile: FilePath | None = None  # PEM: its key
+    kafka_ssl_key_password: SecretStr = SecretStr("")
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    kafka_sasl_username: str = ""
+    kafka_sasl_password: SecretStr = SecretStr("")
+    kafka_security_protocol: Annotated[
+        Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], Field(validate_default=True)
+    ] = "PLAINTEXT"
+
     broker: Literal["simulated", "fake-alpaca", "alpaca", "external"] = "simulated"
     sim_cash: Annotated[str, Field(pattern=r"^\d{1,12}(\.\d{1,2})?$")] = "500"
     sim_slippage_bps: Annotated[int, Field(ge=0, le=1000)] = 5
@@ -42,13 +61,30 @@ class Settings(BaseSettings):
     sim_reject_pct: Annotated[int, Field(ge=0, le=100)] = 0
     sim_seed: int = 1
 
-    # Alpaca, real or fake: one account a connector process. An unset address is Alpaca's own, by `mode`.
+    # Messages (R19.5, R19.6). AWS's own variables count too, ours before them.
+    aws_access_key_id: Annotated[SecretStr, _or_aws("access_key_id")] = SecretStr("")
+    aws_secret_access_key: Annotated[SecretStr, _or_aws("secret_access_key")] = SecretStr("")
+    aws_session_token: Annotated[SecretStr, _or_aws("session_token")] = SecretStr("")  # of temporary credentials alone
+    aws_region: Annotated[str, _or_aws("region", "default_region")] = "us-east-1"  # where a phone number is published
+    sns_endpoint_url: str = ""  # another SNS than AWS's, such as a local one
+    gmail_client_id: str = ""
+    gmail_client_secret: SecretStr = SecretStr("")
+    gmail_refresh_token: SecretStr = SecretStr("")
+    gmail_sender: str = ""  # the address that mail comes from
+    gmail_token_url: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - where access tokens are given
+    gmail_api_url: str = "https://gmail.googleapis.com"
+    # Alpaca, real or fake: one account a connector process. An unset trading address is Alpaca's paper one in any mode.
     alpaca_key_id: SecretStr = SecretStr("")
     alpaca_secret_key: SecretStr = SecretStr("")
     alpaca_trading_url: str = ""  # the trading API, without `/v2`; its stream of trade updates is `/stream` there
     alpaca_data_url: str = ""  # the market data API, without `/v2`
     alpaca_stream_url: str = ""  # the market data's WebSocket, without `/v2/{feed}`
+    alpaca_local_plays: Literal["paper", "live"] = "paper"  # which of Alpaca's addresses one on this machine stands for
     alpaca_feed: Literal["iex", "sip"] = "iex"  # iex is free and about 2.5 % of the volume; sip is all of it
+
+    # Protection while we are dead: a stop order that rests at the broker beside each position, wider than our stops.
+    backstop: Literal["none", "stop"] = "none"
+    backstop_pct: Annotated[Decimal, Field(gt=0, lt=1)] = Decimal("0.25")  # its price: so far under the average entry
 
     worker_id: str = "worker-1"  # internal: the static member id of this worker
     worker_host: str = "127.0.0.1"  # internal
@@ -65,7 +101,9 @@ class Settings(BaseSettings):
     xdg_cache_home: Annotated[pathlib.Path | None, Field(validation_alias="xdg_cache_home")] = None
     pg_bin_dir: Annotated[pathlib.Path | None, Field(validation_alias="pg_bin_dir")] = None
 
-    @field_validator("xdg_cache_home", "pg_bin_dir", mode="before")
+    @field_validator(
+        "xdg_cache_home", "pg_bin_dir", "kafka_ssl_cafile", "kafka_ssl_certfile", "kafka_ssl_keyfile", mode="before"
+    )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -84,6 +122,33 @@ class Settings(BaseSettings):
         if not value:
             raise ValueError("STONKS_ACCOUNTS names no account")
         return value
+
+    @field_validator("kafka_security_protocol")
+    @classmethod
+    def _uses_what_is_set(cls, value: str, others: ValidationInfo) -> str:
+        """Refuse half of a setup: what is set and not used would leave the connection open to read."""
+        data = others.data
+        tls, sasl = value.endswith("SSL"), value.startswith("SASL")
+        if not tls and any(data.get(f"kafka_ssl_{name}") for name in ("cafile", "certfile", "keyfile")):
+            raise ValueError(f"{value} uses no TLS, but STONKS_KAFKA_SSL_ files are named: SSL or SASL_SSL does")
+        if bool(data.get("kafka_ssl_certfile")) != bool(data.get("kafka_ssl_keyfile")):
+            raise ValueError("name both STONKS_KAFKA_SSL_CERTFILE and STONKS_KAFKA_SSL_KEYFILE, or neither")
+        named = [bool(data.get("kafka_sasl_username")), bool(data.get("kafka_sasl_password"))]
+        if sasl and not all(named):
+            raise ValueError(f"{value} needs STONKS_KAFKA_SASL_USERNAME and STONKS_KAFKA_SASL_PASSWORD")
+        if not sasl and any(named):
+            raise ValueError(f"{value} sends no password, but STONKS_KAFKA_SASL_ ones are set: SASL_SSL does")
+        return value
+
+    @property
+    def kafka_by_tls(self) -> bool:
+        """Return whether connections to the brokers are encrypted."""
+        return self.kafka_security_protocol.endswith("SSL")
+
+    @property
+    def kafka_by_sasl(self) -> bool:
+        """Return whether the brokers are shown a name and a password."""
+        return self.kafka_security_protocol.startswith("SASL")
 
     def topic(self, name: str) -> str:
         """Return the topic's name on the broker: the prefix before the public name."""

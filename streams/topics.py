@@ -5,6 +5,7 @@ A record's partition is Java's default, murmur2 of the key's bytes, because a sy
 before anything produces to them: Faust consumes nothing from one that did not exist when it started.
 """
 
+import functools
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from confluent_kafka.admin._metadata import TopicMetadata
 from confluent_kafka.cimpl import NewTopic
 from pydantic import TypeAdapter
 
+from streams.security import for_librdkafka
 from streams.settings import Settings
-from trading import effects, events, inputs, records
+from trading import deliveries, effects, events, inputs, records
 
 Key = Literal["symbol", "account", "event_id", "market", "symbol/account", "topic", "row"]
 Direction = Literal["in", "internal", "out", "changelog"]
@@ -52,6 +54,8 @@ def _of(model: Any) -> TypeAdapter[Any]:
 
 
 APP: Final = "stonks"
+PRICES: Final = "price-ticks"  # the topic that a worker reads past Faust
+FEED_GROUP: Final = f"{APP}-prices"  # under which it commits, as nobody but its members may commit for Faust's group
 """The Faust application's id after the prefix; its tables' changelogs are named `<prefix>stonks-<table>-changelog`."""
 
 INPUTS: Final = (
@@ -76,6 +80,7 @@ OUTPUTS: Final = (
     Topic("order-cancels", "account", _of(effects.OrderCancel), "out"),
     Topic("decisions", "account", _of(effects.Decision), "out"),
     Topic("notifications", "account", _of(effects.Notification), "out"),
+    Topic("notification-deliveries", "account", _of(deliveries.Delivery), "out"),
     Topic("records", "account", records.RECORD, "out"),
     Topic("dead-letters", "topic", None, "out"),
 )
@@ -88,6 +93,7 @@ PROJECTED: Final = (
     "decisions",
     "orders",
     "notifications",
+    "notification-deliveries",
     "records",
 )
 """The topics that PostgreSQL holds, by the names under which `projection_offsets` counts them."""
@@ -122,6 +128,7 @@ class TopicsError(Exception):
     """The topics are not as they must be; the text says which, how, and the mend."""
 
 
+@functools.lru_cache(maxsize=16_384)
 def partition_for(key: bytes, partitions: int) -> int:
     """Return the partition of a key as Java's default partitioner computes it: murmur2, sign bit cleared, modulo."""
     return int(murmur2(key) & 0x7FFFFFFF) % partitions
@@ -139,7 +146,7 @@ def create_topics(bootstrap: str, settings: Settings, *, seconds: float = 30) ->
     partitions, for one that the broker refuses, and when they are not there within `seconds`.
     """
     wanted = {settings.topic(topic.name): topic for topic in ALL}
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    admin = AdminClient(for_librdkafka(settings, bootstrap))
     try:
         existing = admin.list_topics(timeout=seconds).topics
         missing = [_new(name, topic, settings) for name, topic in wanted.items() if name not in existing]

@@ -40,7 +40,7 @@ class Cursor:
         topic: str,
         *,
         seconds: float = 0.0,
-        before: Callable[[], None] = lambda: None,
+        before: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._table = table
@@ -59,10 +59,9 @@ class Cursor:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits, after what must be written before it."""
-        if not self._waiting:
+        """Write what waits, after what must be written before it; where that cannot be now, later."""
+        if not self._waiting or not self._before():
             return
-        self._before()
         waiting, self._waiting = self._waiting, {}
         for partition, offset in waiting.items():
             self._table.put(self._topic, partition, offset)

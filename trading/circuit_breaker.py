@@ -7,6 +7,7 @@ import datetime as dt
 from decimal import Decimal
 from typing import Literal
 
+from trading import arming
 from trading.money import ZERO
 from trading.portfolio import Breaker, Portfolio, Reading
 
@@ -77,6 +78,7 @@ def trading_state(portfolio: Portfolio) -> TradingState:
         return "halted"
     reducing = (
         portfolio.paused
+        or arming.is_lacking(portfolio)
         or not portfolio.policy.enabled
         or not portfolio.reconciled
         or portfolio.feed_silent_since is not None

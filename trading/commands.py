@@ -8,10 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from trading import dedupe, equity, exits, fills, ids, preferences, prices, tier_control
+from trading import dedupe, equity, exits, fills, ids, live_mode, preferences, prices, tier_control
 from trading.events import EarningsChanged
 from trading.inputs import (
     AdjustReserve,
+    ArmLive,
     Command,
     FlagEarnings,
     Kill,
@@ -178,6 +179,12 @@ def _send_test(step: Step, command: SendTestNotification) -> Answer:
     return ACCEPTED
 
 
+def _arm_live(step: Step, command: ArmLive) -> Answer:
+    """Arm live trading until the session's close at the latest; who did it is told to the operator."""
+    refusal = live_mode.arm(step, command)
+    return ACCEPTED if refusal is None else refused(*refusal)
+
+
 def _put_in_force(step: Step, policy: TradingPolicy) -> None:
     """Change the policy; a changed capital limit is a deposit or a withdrawal, not a day's profit or loss."""
     value = step.portfolio.total_value
@@ -256,4 +263,5 @@ _HANDLERS: dict[type[Any], Callable[[Step, Any], Answer]] = {
     UpdateConfig: _update_config,
     UpdateNotifications: _update_notifications,
     SendTestNotification: _send_test,
+    ArmLive: _arm_live,
 }

@@ -15,10 +15,12 @@ from trading import (
     equity,
     fills,
     levels,
+    live_mode,
     macro,
     micro_entries,
     prices,
     reconciliation,
+    restoring,
     schedule,
     stale_prices,
     tranches,
@@ -26,6 +28,7 @@ from trading import (
 from trading.effects import Effect
 from trading.events import (
     AccountOpened,
+    AccountRestored,
     BarClosed,
     Clock,
     EarningsChanged,
@@ -35,6 +38,7 @@ from trading.events import (
     RecommendationReceived,
     StressReceived,
     TrendReceived,
+    Void,
     WorkerStarted,
 )
 from trading.inputs import (
@@ -71,9 +75,16 @@ class Reaction(NamedTuple):
 def react(portfolio: Portfolio | None, event: Event, *, seq: int) -> Reaction:
     """Fold one inbox record at offset `seq` into an account.
 
-    A record at or below the row's `seq` is a repeat and changes nothing; an account begins with `account_opened`, what
-    comes before it is left alone. The policy is the row's own, so that the log alone fixes every decision.
+    A record at or below the row's `seq` is a repeat and changes nothing; an account begins with `account_opened`, or
+    with `account_restored` in a log that follows a lost one, and what comes before is left alone. The policy is the
+    row's own, so that the log alone fixes every decision.
     """
+    if isinstance(event, Void):
+        return Reaction(portfolio, ())
+    if isinstance(event, AccountRestored):
+        if portfolio is not None and portfolio.seq > event.state.seq:
+            return Reaction(portfolio, ())  # the account has gone on since
+        portfolio = restoring.row_of(event)
     if portfolio is None:
         if not isinstance(event, AccountOpened):
             return Reaction(None, ())
@@ -110,12 +121,16 @@ def _opened(step: Step, event: AccountOpened) -> None:
         step.record(
             ConfigChange, version=event.policy.version, before={}, after=policy, source="start", issued_by=issued_by
         )
-    step.change(build=event.build, mode=event.mode)
+    live_mode.adopt(step, event.mode)
+    step.change(build=event.build)
     step.keep_state()
 
 
 def _worker_started(step: Step, event: WorkerStarted) -> None:
-    step.change(build=event.build, mode=event.mode)
+    live_mode.adopt(step, event.mode)
+    step.change(build=event.build)
+    if event.again:
+        restoring.say_again(step)
     step.keep_state()
 
 
@@ -126,6 +141,7 @@ def _nothing_but_time(step: Step, event: Clock) -> None:
 _HANDLERS: dict[Any, Callable[[Step, Any], None]] = {
     AccountOpened: _opened,
     WorkerStarted: _worker_started,
+    AccountRestored: restoring.on_restored,
     Clock: _nothing_but_time,
     RecommendationReceived: entries.on_recommendation,
     TrendReceived: micro_entries.on_trend,

@@ -3,7 +3,7 @@
 import datetime as dt
 from decimal import Decimal
 
-from trading import dedupe, exits, stop_check, swaps, trading_window, tranches
+from trading import arming, dedupe, exits, stop_check, swaps, trading_window, tranches
 from trading.candidates import LIFETIME, Candidate
 from trading.decisions import signal_decision
 from trading.effects import GateName
@@ -11,7 +11,7 @@ from trading.events import RecommendationReceived
 from trading.gates import evaluate
 from trading.inputs import Recommendation, TrendSummary
 from trading.market import CandidateFacts
-from trading.portfolio import Waiting
+from trading.portfolio import Portfolio, Waiting
 from trading.records import Duplicate, Queued
 from trading.step import Step
 
@@ -45,8 +45,7 @@ def on_recommendation(step: Step, event: RecommendationReceived) -> None:
     if trading_window.is_window_open(step.now, margin_minutes=step.portfolio.policy.window_margin_minutes):
         decide(step, candidate, signal=recommendation)
         return
-    failed = {gate.name for gate in evaluate(step.portfolio, candidate).gates if gate.passed is False}
-    if failed & set(NEVER_BETTER):
+    if _is_hopeless(step.portfolio, candidate):
         decide(step, candidate, signal=recommendation)
     else:
         _queue(step, candidate, recommendation=recommendation)
@@ -124,6 +123,13 @@ def due_at(waiting: Waiting) -> dt.datetime:
     """Return when a queued recommendation is decided at the latest: it has expired, or its session is over."""
     expires_at = waiting.recommendation.expires_at or waiting.recommendation.generated_at + LIFETIME
     return min(expires_at, waiting.session_close_at)
+
+
+def _is_hopeless(portfolio: Portfolio, candidate: Candidate) -> bool:
+    """Tell whether no later window would mend what stops a signal; one that lacks arming alone may be armed by then."""
+    portfolio = portfolio.model_copy(update={"armed_until": arming.FOR_EVER})
+    failed = {gate.name for gate in evaluate(portfolio, candidate).gates if gate.passed is False}
+    return bool(failed & set(NEVER_BETTER))
 
 
 def _remember(step: Step, *, key: str, recommendation: Recommendation) -> None:

@@ -37,6 +37,7 @@ from trading.inputs import (
 from trading.market import CandidateFacts
 from trading.money import Exact, Frozen, Id, Instant, Symbol
 from trading.policy import TradingPolicy
+from trading.portfolio import Portfolio
 
 
 class _Own(Frozen):
@@ -54,11 +55,34 @@ class AccountOpened(_Own):
 
 
 class WorkerStarted(_Own):
-    """A worker took the account up: its build and mode."""
+    """A worker took the account up: its build and mode.
+
+    `again` where its row came from PostgreSQL, so that nobody knows whether all that its last step asked for was sent.
+    """
 
     kind: Literal["worker_started"] = "worker_started"
     mode: Literal["paper", "live"]
     build: Id
+    again: bool = False
+
+
+class AccountRestored(_Own):
+    """The first record of an account in a log that is new because the one before is lost: its row as last known.
+
+    `hash` is that row's SHA-256, in hexadecimal, as it was recorded.
+    """
+
+    kind: Literal["account_restored"] = "account_restored"
+    state: Portfolio
+    hash: str
+    mode: Literal["paper", "live"]
+    build: Id
+
+
+class Void(_Own):
+    """Nothing: it takes an offset that a lost log has used, because ids and rows are functions of offsets."""
+
+    kind: Literal["void"] = "void"
 
 
 class Clock(_Own):
@@ -139,6 +163,8 @@ class EarningsChanged(_Own):
 OwnEvent = (
     AccountOpened
     | WorkerStarted
+    | AccountRestored
+    | Void
     | Clock
     | RecommendationReceived
     | TrendReceived

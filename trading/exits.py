@@ -105,16 +105,18 @@ def stop_entering(step: Step, symbol: str, *, reason: str) -> None:
             cancel(step, order, reason=reason)
 
 
-def cancel(step: Step, order: LiveOrder, *, reason: str) -> None:
-    """Ask the broker to take the rest of an order off the book."""
+def cancel(step: Step, order: LiveOrder, *, reason: str, again: bool = False) -> None:
+    """Ask the broker to take the rest of an order off the book; `again` for one that it had said was off it."""
+    asked = {"cancel_sent": True, "unanswered_since": step.now}
     orders = tuple(
-        known.model_copy(update={"cancel_sent": True}) if known.client_order_id == order.client_order_id else known
+        known.model_copy(update=asked) if known.client_order_id == order.client_order_id else known
         for known in step.portfolio.orders
     )
     step.change(orders=orders)
+    causes = (step.portfolio.account_id, order.client_order_id, *(("again",) if again else ()))
     step.emit(
         OrderCancel(
-            cancel_id=ids.of("cancel", step.portfolio.account_id, order.client_order_id),
+            cancel_id=ids.of("cancel", *causes),
             client_order_id=order.client_order_id,
             account_id=step.portfolio.account_id,
             symbol=order.symbol,
@@ -183,6 +185,8 @@ def _send(step: Step, position: Position, *, wanted: Exit) -> LiveOrder:
         quantity=quantity,
         purpose=wanted.purpose,
         created_at=step.now,
+        ends_at=_window_end(step) if wanted.purpose == "rebalance" else _session_end(step),
+        unanswered_since=step.now,
     )
     step.emit(
         Order(
@@ -200,6 +204,12 @@ def _send(step: Step, position: Position, *, wanted: Exit) -> LiveOrder:
     step.put_position(position.model_copy(update={"exit": wanted.model_copy(update={"revision": wanted.revision + 1})}))
     step.put_order(order)
     return order
+
+
+def _session_end(step: Step) -> dt.datetime | None:
+    """Return when a day order is over."""
+    session = trading_window.session_at(step.now)
+    return session.close_at if session is not None else None
 
 
 def _window_end(step: Step) -> dt.datetime | None:

@@ -6,7 +6,19 @@ A fill adds max(0, its cumulative quantity - what the row has), so that repeats 
 from decimal import Decimal
 from typing import Literal
 
-from trading import entries, exits, history, ids, levels, loss_sales, outcomes, reserve_pool, tax_lots, tranches
+from trading import (
+    entries,
+    exits,
+    foreign_orders,
+    history,
+    ids,
+    levels,
+    loss_sales,
+    outcomes,
+    reserve_pool,
+    tax_lots,
+    tranches,
+)
 from trading.inputs import OrderAccepted, OrderCancelled, OrderFill, OrderRejected, OrderUnknown
 from trading.money import ONE, ZERO, divided
 from trading.outcomes import ENDED
@@ -14,12 +26,15 @@ from trading.portfolio import Entry, LiveOrder, Position, TaxLot
 from trading.records import Fill, LedgerEntry, Trade
 from trading.step import Step
 
+KEPT_FOREIGN_FILLS = 50  # whose repeats are told from new ones
+
 
 def on_accepted(step: Step, event: OrderAccepted) -> None:
     """Note that the broker has an order."""
     order = step.portfolio.live_order(event.client_order_id)
     if order is not None and order.status in ("new", "unknown"):
-        step.put_order(order.model_copy(update={"status": "accepted"}))
+        answered = order.unanswered_since if order.cancel_sent else None  # a cancel is answered by the order's end
+        step.put_order(order.model_copy(update={"status": "accepted", "unanswered_since": answered}))
 
 
 def on_unknown(step: Step, event: OrderUnknown) -> None:
@@ -54,8 +69,8 @@ def on_cancelled(step: Step, event: OrderCancelled) -> None:
     if counted <= order.filled:
         close(step, order, status="cancelled", reason=event.reason)
     elif order.off_book_at is None:
-        waits = order.model_copy(update={"off_book_at": step.now, "fills_up_to": counted, "cancel_sent": True})
-        step.put_order(waits, reason=event.reason)
+        waits = {"off_book_at": step.now, "fills_up_to": counted, "cancel_sent": True, "unanswered_since": None}
+        step.put_order(order.model_copy(update=waits), reason=event.reason)
 
 
 def on_fill(step: Step, event: OrderFill) -> None:
@@ -75,7 +90,12 @@ def on_fill(step: Step, event: OrderFill) -> None:
     else:
         status = order.status if order.status in ENDED else "partially_filled"
     order = order.model_copy(
-        update={"filled": event.cumulative_quantity, "fees": order.fees + event.fee, "status": status}
+        update={
+            "filled": event.cumulative_quantity,
+            "fees": order.fees + event.fee,
+            "status": status,
+            "unanswered_since": order.unanswered_since if order.cancel_sent else None,
+        }
     )
     if order.side == "buy":
         if order.filled == quantity:
@@ -95,7 +115,7 @@ def on_fill(step: Step, event: OrderFill) -> None:
         cumulative_quantity=event.cumulative_quantity,
     )
     step.put_order(outcomes.count(step, order))
-    late = order.side == "sell" and order.status in ENDED
+    late = order.status in ENDED
     _after_ending(step, order) if done or late else exits.judge(step, order.symbol)
 
 
@@ -109,16 +129,28 @@ def close(step: Step, order: LiveOrder, *, status: Literal["cancelled", "rejecte
 def _has_place(step: Step, order: LiveOrder) -> bool:
     """Tell whether a fill can be booked: a buy needs its entry or its position, a sell its position."""
     held = step.portfolio.position(order.symbol)
-    return held is not None or (order.side == "buy" and step.portfolio.entry(order.symbol) is not None)
+    return held is not None or (order.side == "buy" and _entry_of(step, order) is not None)
+
+
+def _entry_of(step: Step, order: LiveOrder) -> Entry | None:
+    """Return the entry that a buy belongs to: the one being built, or the one that was given up with the order."""
+    return step.portfolio.entry(order.symbol) or order.entry
 
 
 def _not_ours(step: Step, event: OrderFill) -> None:
-    """Leave a fill that belongs to nothing here to the next reconciliation, where the broker wins."""
-    step.change(moved_since_snapshot=True)
-    body = (
-        f"{event.quantity:f} {event.symbol} at {event.price:f}, order {event.client_order_id}: nothing here wants it."
-    )
-    step.alert("A fill that nothing here wants", body=body, severity="critical", symbol=event.symbol)
+    """Leave a fill that belongs to nothing here to the next reconciliation, where the broker wins; tell of it once."""
+    key = ids.short_hash(event.fill_id)
+    if key in step.portfolio.foreign_fills:
+        return
+    step.change(moved_since_snapshot=True, foreign_fills=(*step.portfolio.foreign_fills, key)[-KEPT_FOREIGN_FILLS:])
+    body = f"{event.quantity:f} {event.symbol} at {event.price:f}, order {event.client_order_id}: "
+    if foreign_orders.is_known(step.portfolio, event):
+        body += "an order of somebody else in this account; its shares are kept apart from ours."
+        step.alert("A fill that is not ours", body=body, symbol=event.symbol)
+    else:
+        body += "nothing here wants it."
+        step.alert("A fill that nothing here wants", body=body, severity="critical", symbol=event.symbol)
+    step.keep_state()
 
 
 def _after_ending(step: Step, order: LiveOrder) -> None:
@@ -140,7 +172,7 @@ def _bought(step: Step, order: LiveOrder, *, quantity: Decimal, price: Decimal, 
     spent = quantity * price + fee
     step.change(cash=portfolio.cash - spent, buying_power=max(ZERO, portfolio.buying_power - spent))
     held = portfolio.position(order.symbol)
-    position = held or _opened(step, step.portfolio.entry(order.symbol), price=price)
+    position = held or _opened(step, _entry_of(step, order), price=price)
     total = position.quantity + quantity
     average = divided(position.cost + quantity * price, total)
     position = position.model_copy(update={"quantity": total, "avg_entry_price": average})

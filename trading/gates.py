@@ -9,7 +9,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from trading import circuit_breaker, dedupe, micro_trading, position_sizer, trading_window
+from trading import arming, circuit_breaker, dedupe, micro_trading, position_sizer, trading_window
 from trading.candidates import Candidate, View, eligible_modes
 from trading.effects import Check, EarningsFlag, Gate, GateName
 from trading.money import ONE, ZERO
@@ -109,6 +109,8 @@ def _engine_paused(view: View) -> Result:
     if not view.is_buy:
         return _NONE
     state = "halted" if portfolio.halted else "paused" if portfolio.paused else "running"
+    if state == "running" and arming.is_lacking(portfolio):
+        return False, "not armed", "running", arming.MEND
     return state == "running", state, "running", None
 
 
@@ -187,9 +189,13 @@ def _already_held(view: View) -> Result:
     if view.candidate.building:
         return _NONE
     symbol = view.candidate.symbol
-    foreign = any(position.symbol == symbol and position.quantity != 0 for position in view.portfolio.foreign)
-    held = symbol in view.portfolio.held_symbols or foreign
-    return not held, symbol if held else "none", "none", "the broker's account holds it besides us" if foreign else None
+    detail = None
+    if any(order.symbol == symbol for order in view.portfolio.foreign_orders):
+        detail = "an order that is not ours is open in it"
+    if any(position.symbol == symbol and position.quantity != 0 for position in view.portfolio.foreign):
+        detail = "the broker's account holds it besides us"
+    held = symbol in view.portfolio.held_symbols or detail is not None
+    return not held, symbol if held else "none", "none", detail
 
 
 def _position_limit_reached(view: View) -> Result:

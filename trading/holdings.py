@@ -180,55 +180,6 @@ class Sale(Frozen):
         return self.trade.closed_at
 
 
-class LiveOrder(Frozen):
-    """An order and what is known of it; `hold` is the cash kept for a share of a buy that is not filled yet.
-
-    Once the broker took its rest off the book it `fills_up_to` what the broker counts; until those fills have come it
-    stays live. `excess` counts sold shares that we never held; `cost` is what the sold ones cost, `basis` their tax
-    basis, `disallowed` the loss that wash sales put off; `is_counted` once its trade stands in the history.
-    """
-
-    client_order_id: str
-    decision_id: Id
-    symbol: Symbol
-    side: Side
-    quantity: Exact
-    filled: Exact = ZERO
-    purpose: Purpose
-    tranche: int = 1
-    created_at: Instant
-    hold: Exact = ZERO
-    risk: Exact = ZERO
-    sector: Id | None = None
-    status: Literal["new", "accepted", "partially_filled", "filled", "cancelled", "rejected", "unknown"] = "new"
-    cancel_sent: bool = False
-    off_book_at: Instant | None = None
-    fills_up_to: Exact | None = None
-    excess: Exact = ZERO
-    proceeds: Exact = ZERO
-    cost: Exact = ZERO
-    basis: Exact = ZERO
-    fees: Exact = ZERO
-    disallowed: Exact = ZERO
-    is_micro: bool = False
-    is_counted: bool = False
-
-    @property
-    def profit(self) -> Decimal:
-        """Return what a closing order has brought so far, net of fees, in dollars."""
-        return self.proceeds - self.fees - self.cost
-
-    @property
-    def remaining(self) -> Decimal:
-        """Return the shares not filled yet."""
-        return max(ZERO, self.goal - self.filled)
-
-    @property
-    def goal(self) -> Decimal:
-        """Return the shares that the order will have filled when it is done."""
-        return self.quantity if self.fills_up_to is None else self.fills_up_to
-
-
 class Entry(Frozen):
     """An entry being built: its tranches, what it was decided on, and what its levels need."""
 
@@ -260,3 +211,60 @@ class Entry(Frozen):
     def unsent(self) -> Decimal:
         """Return the shares of the tranches that are not sent yet."""
         return total(self.tranches[self.sent :])
+
+
+class LiveOrder(Frozen):
+    """An order and what is known of it; `hold` is the cash kept for a share of a buy that is not filled yet.
+
+    Once the broker took its rest off the book it `fills_up_to` what the broker counts; until those fills have come it
+    stays live. `excess` counts sold shares that we never held; `cost` is what the sold ones cost, `basis` their tax
+    basis, `disallowed` the loss that wash sales put off; `is_counted` once its trade stands in the history.
+
+    At `ends_at` its time at the broker is over. It is `unanswered_since` it was sent, or its cancel was. `doubt` is
+    what the last snapshot showed of it that is not what we know; of a buy that was given up the `entry` is kept, so
+    that a fill which comes after all opens a position with levels.
+    """
+
+    client_order_id: str
+    decision_id: Id
+    symbol: Symbol
+    side: Side
+    quantity: Exact
+    filled: Exact = ZERO
+    purpose: Purpose
+    tranche: int = 1
+    created_at: Instant
+    hold: Exact = ZERO
+    risk: Exact = ZERO
+    sector: Id | None = None
+    status: Literal["new", "accepted", "partially_filled", "filled", "cancelled", "rejected", "unknown"] = "new"
+    cancel_sent: bool = False
+    ends_at: Instant | None = None
+    unanswered_since: Instant | None = None
+    doubt: str = ""
+    entry: Entry | None = None
+    off_book_at: Instant | None = None
+    fills_up_to: Exact | None = None
+    excess: Exact = ZERO
+    proceeds: Exact = ZERO
+    cost: Exact = ZERO
+    basis: Exact = ZERO
+    fees: Exact = ZERO
+    disallowed: Exact = ZERO
+    is_micro: bool = False
+    is_counted: bool = False
+
+    @property
+    def profit(self) -> Decimal:
+        """Return what a closing order has brought so far, net of fees, in dollars."""
+        return self.proceeds - self.fees - self.cost
+
+    @property
+    def remaining(self) -> Decimal:
+        """Return the shares not filled yet."""
+        return max(ZERO, self.goal - self.filled)
+
+    @property
+    def goal(self) -> Decimal:
+        """Return the shares that the order will have filled when it is done."""
+        return self.quantity if self.fills_up_to is None else self.fills_up_to

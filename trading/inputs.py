@@ -12,6 +12,8 @@ from trading import money
 from trading.money import ZERO, Foreign, Fraction, Frozen, Id, Natural, Number, Positive, Symbol, Text
 
 LAST_YEAR = 2099
+FROM_POSTGRESQL = "postgresql"
+"""The `source` of a bar that the connectors tell again, because Kafka's data is lost: no news to any account."""
 Action = Literal["buy", "sell", "hold", "watch"]
 TierName = Literal["conservative", "moderate", "aggressive"]
 AccountId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,31}$")]
@@ -110,6 +112,7 @@ class PriceBar(Foreign):
     close: Positive
     volume: Natural
     at: Instant
+    source: Id | None = None
 
     @model_validator(mode="after")
     def _high_is_not_below_low(self) -> Self:
@@ -330,10 +333,14 @@ class OrderUnknown(_OrderEvent):
     reason: Text
 
 
-class BrokerPosition(Foreign):
-    """A position as the broker sees it."""
+Instrument = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9./\-]{0,31}$")]
+"""What an account may hold besides our symbols: an option contract or a currency pair is no reason to refuse it all."""
 
-    symbol: Symbol
+
+class BrokerPosition(Foreign):
+    """A position as the broker sees it; a short one has a negative quantity."""
+
+    symbol: Instrument
     quantity: Number
     avg_entry_price: Natural
 
@@ -343,7 +350,7 @@ class BrokerOrder(Foreign):
 
     client_order_id: Id | None = None
     broker_order_id: Id
-    symbol: Symbol
+    symbol: Instrument
     side: Literal["buy", "sell"]
     quantity: Positive
     filled_quantity: Natural

@@ -8,9 +8,11 @@ true ranges, as TA-Lib computes it.
 import bisect
 import datetime as dt
 import itertools
+from collections.abc import Iterable
 from decimal import Decimal
+from typing import NamedTuple, Protocol
 
-from trading.inputs import Company, EarningsDate, EarningsSession, PriceBar, Tick
+from trading.inputs import Company, EarningsDate, EarningsSession, PriceBar
 from trading.money import Exact, Frozen, Id, Instant, Symbol, Text, ratio
 
 ATR_PERIODS = 14
@@ -19,6 +21,25 @@ FAST_WINDOW = dt.timedelta(minutes=15)
 
 Closes = tuple[tuple[dt.date, Exact], ...]
 """Daily closes in dollars, oldest first, each with the UTC date of its session's end."""
+
+
+class Priced(Protocol):
+    """A price in dollars a share at an instant."""
+
+    @property
+    def at(self) -> dt.datetime:
+        """Return the instant."""
+
+    @property
+    def price(self) -> Decimal:
+        """Return the price."""
+
+
+class Price(NamedTuple):
+    """A price that has been judged already; `trading.inputs.Tick` is one that comes from outside."""
+
+    at: dt.datetime
+    price: Decimal
 
 
 class DailyBar(Frozen):
@@ -85,21 +106,23 @@ def candidate(facts: SymbolFacts | None) -> CandidateFacts:
     )
 
 
-def with_ticks(facts: SymbolFacts, ticks: tuple[Tick, ...]) -> SymbolFacts:
+def with_ticks(facts: SymbolFacts, ticks: Iterable[Priced]) -> SymbolFacts:
     """Fold ticks in time order; those older than the newest known one change nothing."""
     newest = facts.last_price_at
     fresh = [tick for tick in ticks if newest is None or tick.at >= newest]
     if not fresh:
         return facts
     last = fresh[-1]
-    ranges = {span.at: (span.low, span.high) for span in facts.minutes}
+    ranges = {span.at: span for span in facts.minutes}
     for tick in fresh:
         minute = tick.at.replace(second=0, microsecond=0)
-        low, high = ranges.get(minute, (tick.price, tick.price))
-        ranges[minute] = (min(low, tick.price), max(high, tick.price))
-    kept = tuple(
-        MinuteRange(at=at, low=low, high=high) for at, (low, high) in ranges.items() if at > last.at - FAST_WINDOW
-    )
+        span = ranges.get(minute)
+        if span is None:
+            ranges[minute] = MinuteRange(at=minute, low=tick.price, high=tick.price)
+        elif not span.low <= tick.price <= span.high:
+            low, high = min(span.low, tick.price), max(span.high, tick.price)
+            ranges[minute] = MinuteRange(at=minute, low=low, high=high)
+    kept = tuple(span for at, span in ranges.items() if at > last.at - FAST_WINDOW)
     return facts.model_copy(update={"last_price": last.price, "last_price_at": last.at, "minutes": kept})
 
 

@@ -73,16 +73,9 @@ def _as_text(value: Decimal) -> str:
     return format(value, "f")
 
 
-def _finite(value: Decimal) -> Decimal:
-    if not value.is_finite():
-        raise ValueError("must be a finite number")
-    return _plain(value)
-
-
 def _plain(value: Decimal) -> Decimal:
     """Write 1E+2 as 100: the same number must have the same digits before and after a restart."""
-    exponent = value.as_tuple().exponent
-    if not isinstance(exponent, int) or exponent <= 0:
+    if "E+" not in str(value):  # as a positive exponent is written, and nothing else; every number read comes by here
         return value
     return value.quantize(ONE, context=_WIDE) if value else ZERO
 
@@ -115,7 +108,7 @@ def _no_nul(value: str) -> str:
 
 _bounded = Field(max_digits=30, decimal_places=12, ge=-(10**12), le=10**12)
 Number = Annotated[
-    Decimal, _bounded, AfterValidator(_finite), AfterValidator(_short), PlainSerializer(_as_text, return_type=str)
+    Decimal, _bounded, AfterValidator(_plain), AfterValidator(_short), PlainSerializer(_as_text, return_type=str)
 ]
 """Any decimal: a signed amount in dollars, or a ratio."""
 Positive = Annotated[Number, Field(gt=0)]
@@ -124,7 +117,7 @@ Natural = Annotated[Number, Field(ge=0)]
 """A decimal that is not negative."""
 Fraction = Annotated[Number, Field(ge=0, le=1)]
 """A fraction: 0.05 is 5 %."""
-Exact = Annotated[Decimal, AfterValidator(_finite), PlainSerializer(_as_text, return_type=str)]
+Exact = Annotated[Decimal, AfterValidator(_plain), PlainSerializer(_as_text, return_type=str)]
 """A decimal that we computed: of any precision, never rounded on its way."""
 Instant = Annotated[AwareDatetime, BeforeValidator(_from_text), AfterValidator(_utc)]
 """An aware instant, UTC; read from ISO 8601 with an offset."""

@@ -9,10 +9,13 @@ import hashlib
 from decimal import Decimal
 from typing import Literal
 
+from pydantic import PrivateAttr
+
 from trading.effects import Side
+from trading.fragments import Fragments, Writer
 from trading.history import History
 from trading.holdings import Entry, Exit, LiveOrder, Position, Sale, TaxLot
-from trading.inputs import AccountId, BrokerPosition, EarningsSession, Recommendation, TierName
+from trading.inputs import AccountId, BrokerOrder, BrokerPosition, EarningsSession, Recommendation, TierName
 from trading.market import Closes
 from trading.money import ZERO, Exact, Frozen, Id, Instant, Symbol, total
 from trading.policy import RiskTier, TradingPolicy
@@ -140,6 +143,8 @@ class Summary(Frozen):
 class Portfolio(Frozen):
     """One account as of the inbox offset `seq`; money in dollars."""
 
+    _fragments: Fragments = PrivateAttr(default_factory=Fragments)
+
     account_id: AccountId
     seq: int = -1
     now: Instant = NEVER
@@ -149,6 +154,7 @@ class Portfolio(Frozen):
 
     paused: bool = False
     halted: bool = False
+    armed_until: Instant | None = None
     reconciled: bool = False
     unmatched: str = ""
     moved_since_snapshot: bool = True
@@ -159,6 +165,8 @@ class Portfolio(Frozen):
     cash: Exact = ZERO
     buying_power: Exact = ZERO
     foreign: tuple[BrokerPosition, ...] = ()
+    foreign_orders: tuple[BrokerOrder, ...] = ()
+    foreign_fills: tuple[str, ...] = ()
     realized_pnl: Exact = ZERO
     reserve: Exact = ZERO
     ledger_seq: int = 0
@@ -314,7 +322,7 @@ def tier_of(policy: TradingPolicy, name: TierName) -> RiskTier:
 
 def row_bytes(portfolio: Portfolio) -> bytes:
     """Return the row's canonical form: the same portfolio gives the same bytes."""
-    return portfolio.model_dump_json().encode()
+    return _WRITER.write(portfolio, portfolio._fragments)
 
 
 def row_hash(portfolio: Portfolio) -> str:
@@ -325,3 +333,6 @@ def row_hash(portfolio: Portfolio) -> str:
 def hash_of(row: bytes) -> str:
     """Return the hash of a row that is already in its canonical form."""
     return hashlib.sha256(row).hexdigest()
+
+
+_WRITER = Writer(Portfolio)

@@ -5,9 +5,12 @@ event that made it. The other fields are the columns of its table.
 """
 
 import datetime as dt
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, PlainSerializer, TypeAdapter, WrapValidator
 
 from trading.inputs import AccountId, TierName
 from trading.money import Exact, Frozen, Id, Instant, Symbol
@@ -262,13 +265,51 @@ class WashSale(_Record):
     decision_id: Id | None = None
 
 
+class RowText(Mapping[str, Any]):
+    """A row in its canonical form, read only when somebody asks for a part of it."""
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+
+    @cached_property
+    def _fields(self) -> dict[str, Any]:
+        fields: dict[str, Any] = json.loads(self.text)
+        return fields
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a field as JSON has it; raises KeyError without one."""
+        return self._fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Give the names of the fields, in their order."""
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        """Return how many fields there are."""
+        return len(self._fields)
+
+
+def _as_it_is(state: Any, validate: Callable[[Any], Any]) -> Any:
+    return state if isinstance(state, RowText) else validate(state)
+
+
 class AccountState(_Record):
-    """The account's row after the step; the last record of its step. Table `account_states`."""
+    """The account's row after the step; the last record of its step. Table `account_states`.
+
+    The `state` that a step makes is the row's text: it goes out as it was hashed and is not written a second time.
+    """
 
     kind: Literal["account_state"] = "account_state"
     seq: int
-    state: dict[str, Any]
+    state: Annotated[Mapping[str, Any], WrapValidator(_as_it_is), PlainSerializer(dict)]
     hash: str
+
+    def model_dump_json(self, **options: Any) -> str:
+        """Return the record's JSON, the text of its row in it as it stands."""
+        if options or not isinstance(self.state, RowText):
+            return super().model_dump_json(**options)
+        head = super().model_dump_json(exclude={"state", "hash"})
+        return f'{head[:-1]},"state":{self.state.text.decode()},"hash":"{self.hash}"}}'
 
 
 Record = Annotated[

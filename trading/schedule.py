@@ -14,9 +14,11 @@ from trading import (
     earnings_watch,
     entries,
     exits,
+    live_mode,
     macro,
     micro_entries,
     notifications,
+    order_watch,
     rebalancer,
     stale_prices,
     stop_check,
@@ -174,6 +176,7 @@ def _tick(step: Step) -> None:
 
 
 _SOURCES: tuple[Callable[[Portfolio, dt.datetime], Iterator[Due]], ...] = (
+    live_mode.expiry_due,
     _phases_due,
     _breakers_due,
     macro.due,
@@ -184,6 +187,7 @@ _SOURCES: tuple[Callable[[Portfolio, dt.datetime], Iterator[Due]], ...] = (
     _tick_due,
     closing.metrics_due,
     notifications.summary_due,
+    order_watch.due,
 )
 """What may fall due, rule by rule: a function of the account and of the instant up to which things are fired."""
 

@@ -4,7 +4,7 @@ import datetime as dt
 from decimal import Decimal
 from typing import Any
 
-from trading import circuit_breaker
+from trading import arming, circuit_breaker
 from trading.money import ZERO, total
 from trading.portfolio import Portfolio
 
@@ -30,6 +30,7 @@ def status_of(portfolio: Portfolio, *, as_of: dt.datetime) -> dict[str, Any]:
         "queued": len(portfolio.queue),
         "last_decision_at": _instant(portfolio.last_decision_at),
         "mode": portfolio.mode,
+        "armed_until": _instant(arming.armed_until(portfolio)),
         "build": portfolio.build,
         "as_of": _instant(portfolio.now),
     }

@@ -5,14 +5,13 @@ came of it, so that to everybody else a step is a pure function.
 """
 
 import datetime as dt
-import json
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 from trading import ids
 from trading.effects import Effect, EventType, Notification
 from trading.portfolio import Entry, LiveOrder, Portfolio, Position, TaxLot, hash_of, row_bytes
-from trading.records import AccountState, Alert, Lot, OrderStatus, Record
+from trading.records import AccountState, Alert, Lot, OrderStatus, Record, RowText
 
 Severity = Literal["info", "warning", "critical"]
 KEPT_DONE = 30
@@ -125,7 +124,9 @@ class Step:
         self.touched.add(symbol)
 
     def put_order(self, order: LiveOrder, *, reason: str | None = None) -> None:
-        """Record an order's new state; one that is done moves to those done lately."""
+        """Record an order's new state, which nothing doubts yet; one that is done moves to those done lately."""
+        if order.doubt:
+            order = order.model_copy(update={"doubt": ""})
         orders = tuple(known for known in self.portfolio.orders if known.client_order_id != order.client_order_id)
         done = tuple(known for known in self.portfolio.done if known.client_order_id != order.client_order_id)
         if order.status in ("filled", "cancelled", "rejected"):
@@ -152,5 +153,5 @@ class Step:
         self.change(seq=self.seq)
         if self._is_stateful:
             row = row_bytes(self.portfolio)  # once: it is the dearest part of a step
-            self.record(AccountState, seq=self.seq, state=json.loads(row), hash=hash_of(row))
+            self.record(AccountState, seq=self.seq, state=RowText(row), hash=hash_of(row))
         return self.portfolio, tuple(self.effects)

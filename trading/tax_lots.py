@@ -31,8 +31,8 @@ def close_fifo(lots: tuple[TaxLot, ...], *, symbol: str, quantity: Decimal, at: 
     after: list[TaxLot] = []
     changed: list[TaxLot] = []
     for lot in lots:
-        sold = min(left, lot.open_quantity) if lot.symbol == symbol else ZERO
-        if sold > 0:
+        if lot.symbol == symbol and lot.open_quantity > 0 and left > 0:
+            sold = min(left, lot.open_quantity)
             left -= sold
             taken.append(sold)
             cost += settled(sold * lot.cost_per_share)
@@ -50,6 +50,7 @@ def close_fifo(lots: tuple[TaxLot, ...], *, symbol: str, quantity: Decimal, at: 
 
 def forget_old(lots: tuple[TaxLot, ...], *, now: dt.datetime) -> tuple[TaxLot, ...]:
     """Drop lots that closed more than 61 days ago, and the oldest beyond `KEPT_CLOSED`, so that the row stays small."""
-    closed = [lot for lot in lots if lot.closed_at is not None and now - lot.closed_at <= KEPT_FOR]
-    kept = {lot.lot_id for lot in closed[-KEPT_CLOSED:]}
-    return tuple(lot for lot in lots if lot.closed_at is None or lot.lot_id in kept)
+    since = now - KEPT_FOR
+    closed = [lot.lot_id for lot in lots if lot.closed_at is not None and lot.closed_at >= since]
+    kept = set(closed[-KEPT_CLOSED:])
+    return tuple([lot for lot in lots if lot.closed_at is None or lot.lot_id in kept])

@@ -94,6 +94,7 @@ def _send(step: Step, entry: Entry) -> None:
     stop = _levels(entry).stop
     session = trading_window.session_at(step.now)
     margin = dt.timedelta(minutes=step.portfolio.policy.window_margin_minutes)
+    valid_until = session.close_at - margin if session is not None else None
     step.emit(
         Order(
             client_order_id=client_order_id,
@@ -105,7 +106,7 @@ def _send(step: Step, entry: Entry) -> None:
             purpose="entry",
             tranche=tranche,
             of_tranches=len(entry.tranches),
-            valid_until=session.close_at - margin if session is not None else None,
+            valid_until=valid_until,
             created_at=step.now,
         )
     )
@@ -123,6 +124,8 @@ def _send(step: Step, entry: Entry) -> None:
             hold=entry.price,
             risk=entry.price - stop,
             sector=entry.sector,
+            ends_at=valid_until,
+            unanswered_since=step.now,
         )
     )
 

@@ -42,12 +42,15 @@ def wash(sale: Sale, lots: tuple[TaxLot, ...]) -> Washed:
     changed: dict[str, TaxLot] = {}
     matches: list[Match] = []
     for lot in lots:
-        quantity = min(_free(lot), sale.unmatched) if replaces(lot, sale) else ZERO
+        may_replace = lot.open_quantity > 0 and replaces(lot, sale)  # most lots of two months are closed
+        quantity = min(_free(lot), sale.unmatched) if may_replace else ZERO
         if quantity > 0:
             amount = share_of(sale.loss, quantity, of=sale.unmatched)
             matches.append(Match(lot.lot_id, quantity, amount))
             changed[lot.lot_id] = _with_loss(lot, quantity=quantity, amount=amount)
             sale = sale.model_copy(update={"unmatched": sale.unmatched - quantity, "loss": sale.loss - amount})
+    if not matches:
+        return Washed(sale, lots, (), ())
     sale, tagged = _tag(sale, lots, matches=matches)
     changed |= tagged
     after = tuple(changed.get(lot.lot_id, lot) for lot in lots)

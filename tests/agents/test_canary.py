@@ -23,7 +23,7 @@ def look(canary: Canary, *ticks: tuple[dt.datetime, Decimal], symbol: str = "SPY
     return [
         reading
         for instant, price in ticks
-        for reading in canary.look(Ticks(symbol, [instant], [price], is_quote=False))
+        for reading in canary.look(Ticks.of(symbol, [instant], [price], is_quote=False))
     ]
 
 
@@ -91,11 +91,11 @@ def test_how_ticks_are_batched_does_not_matter(seconds: list[int], size: int) ->
     instants = [at(each) for each in sorted(seconds)]
     prices = [Decimal(100 + each % 7) for each in sorted(seconds)]
     whole, parts = Canary("SPY"), Canary("SPY")
-    together = whole.look(Ticks("SPY", instants, prices, is_quote=False))
+    together = whole.look(Ticks.of("SPY", instants, prices, is_quote=False))
     apart = []
     for begin in range(0, len(instants), size):
         part = slice(begin, begin + size)
-        apart += parts.look(Ticks("SPY", instants[part], prices[part], is_quote=False))
+        apart += parts.look(Ticks.of("SPY", instants[part], prices[part], is_quote=False))
     assert together == apart
     assert [reading.at for reading in together] == sorted({reading.at for reading in together})
     assert all(OPEN < reading.at < CLOSE for reading in together)

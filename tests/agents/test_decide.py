@@ -10,11 +10,11 @@ from agents.decide import decide
 from streams.outbox import Outgoing
 from tables.circuit import Circuit
 from tests.agents.world import Sent, record, text
-from trading.events import AccountOpened, Clock, RecommendationReceived
+from trading.events import AccountOpened, AccountRestored, Clock, RecommendationReceived, Void
 from trading.inputs import Pause
 from trading.market import CandidateFacts
 from trading.policy import TradingPolicy
-from trading.portfolio import Portfolio, row_bytes
+from trading.portfolio import Portfolio, row_bytes, row_hash
 
 OPENED = AccountOpened(account_id="paper", policy=TradingPolicy(), mode="paper", build="b")
 
@@ -39,6 +39,7 @@ class Account:
         self.rows: dict[str, Portfolio] = {}
         self.circuits: dict[str, Circuit] = {}
         self.sent = Sent()
+        self.waiting: dict[str, list[bytes]] = {}
 
     async def apply(self, event: Any, offset: int, *, send: Any = None, key: str = "paper") -> None:
         value = event if isinstance(event, bytes) else event.model_dump_json().encode()
@@ -49,6 +50,7 @@ class Account:
             rows=self.rows,
             circuits=self.circuits,
             send=self.sent if send is None else send,
+            waiting=self.waiting,
         )
 
 
@@ -173,3 +175,31 @@ async def test_poison_in_the_inbox_is_dead_lettered() -> None:
 
 def test_facts_that_nobody_has_are_not_known() -> None:
     assert recommendation().facts == CandidateFacts(known=False)
+
+
+@pytest.mark.covers("R18.5")
+async def test_an_account_goes_on_from_a_restored_row_and_voids_are_passed_over() -> None:
+    before, account = Account(), Account()
+    await before.apply(OPENED, 0)
+    state = before.rows["paper"]
+    await account.apply(Void(account_id="paper"), 3)
+    assert (account.rows, account.sent) == ({}, [])
+    event = AccountRestored(account_id="paper", state=state, hash=row_hash(state), mode="paper", build="b")
+    await account.apply(event, 7)
+    assert (account.rows["paper"].seq, account.rows["paper"].policy) == (7, state.policy)
+    sent = len(account.sent)
+    await account.apply(Void(account_id="paper"), 8)
+    await account.apply(event, 9)
+    assert (account.rows["paper"].seq, len(account.sent)) == (7, sent)
+
+
+@pytest.mark.covers("R18.5")
+async def test_what_comes_for_an_account_that_cannot_begin_yet_is_kept_and_not_sent_round_in_circles() -> None:
+    account = Account()
+    account.waiting["paper"] = []
+    clock = Clock(account_id="paper").model_dump_json().encode()
+    await account.apply(clock, 0)
+    assert (account.sent, account.waiting) == ([], {"paper": [clock]})
+    await account.apply(OPENED, 1)  # the log knows it after all
+    await account.apply(clock, 2)
+    assert (account.rows["paper"].seq, len(account.waiting["paper"])) == (2, 1)

@@ -1,5 +1,6 @@
 """`watch`: the facts of a symbol, and what goes into whose inbox at once."""
 
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from agents import watch
 from agents.board import Board
 from agents.canary import Canary
 from agents.clock import Now
+from streams.outbox import Outgoing
 from tables.facts import Facts
 from tests.agents.world import Sent, at, by_events, facts, levels, record, text
 from trading.effects import StopLevels
@@ -29,7 +31,7 @@ class Market:
     async def tick(self, price: str, seconds: float, symbol: str = "AAPL") -> None:
         value = {"symbol": symbol, "price": price, "at": text(seconds)}
         found = record("price-ticks", value, symbol)
-        await watch.on_ticks(found, accounts=("paper", "other"), board=self.board, canary=self.canary, **self.own)
+        await watch.on_ticks([found], accounts=("paper", "other"), board=self.board, canary=self.canary, **self.own)
 
     async def bar(self, seconds: float, **changes: Any) -> None:
         value = {"symbol": "AAPL", "interval": "1d", "open": "1", "high": "3", "low": "1", "close": "2", "volume": "1"}
@@ -69,6 +71,43 @@ async def test_an_older_tick_triggers_nothing() -> None:
     before = len(market.sent)
     await market.tick("80", 5)
     assert len(market.sent) == before
+
+
+async def test_facts_are_not_written_before_the_marks_of_their_ticks_are_acknowledged() -> None:
+    """A tick older than a written price changes nothing when it is read again: its mark would be lost."""
+    market = Market(None, levels())
+    written: list[bool] = []
+
+    async def send(outgoing: Outgoing) -> Awaitable[object]:
+        written.append(market.facts.flush())  # as another agent does meanwhile
+        return await market.sent(outgoing)
+
+    market.own["send"] = send
+    await market.tick("90", 0)
+    assert market.sent.acknowledged == len(written) > 0
+    assert not any(written)
+    assert market.rows == {}
+    assert market.facts.flush()
+
+
+async def test_ticks_of_several_records_are_each_judged_in_turn() -> None:
+    market = Market(None, levels("98"))
+    values = [("100", 0), ("97.9", 1), ("90", 0.5), ("101", 2)]
+    some = [
+        record("price-ticks", {"symbol": "AAPL", "price": price, "at": text(seconds)}, "AAPL")
+        for price, seconds in values
+    ]
+    bad = record("price-ticks", b"{", "AAPL")
+    await watch.on_ticks(
+        [*some[:2], bad, *some[2:]], accounts=("paper",), board=market.board, canary=market.canary, **market.own
+    )
+    marks = [(event["reason"], event["last"]) for event in market.sent.inbox if event["kind"] == "mark"]
+    assert marks == [("interval", "100"), ("stop", "97.9")]
+    assert len(market.sent.values("dead-letters")) == 1
+    assert market.sent.acknowledged == len(market.sent)
+    found = market.facts.get("AAPL")
+    assert found is not None
+    assert (str(found.last_price), found.last_price_at) == ("101", at(2))
 
 
 async def test_ticks_are_in_memory_until_they_are_flushed() -> None:
@@ -130,6 +169,17 @@ async def test_a_daily_bar_goes_to_whoever_watches_the_symbol() -> None:
     ]
     closed = market.sent.inbox[-1]
     assert (closed["on"], closed["close"], closed["atr"]) == ("2026-03-02", "2", None)
+
+
+@pytest.mark.covers("R18.5")
+async def test_a_bar_that_is_told_again_from_postgresql_is_a_fact_and_no_news() -> None:
+    market = Market(None, levels())
+    for day in range(15):
+        await market.bar(day * 86_400, source="postgresql")
+    known = market.facts.get("AAPL")
+    assert known is not None
+    assert (len(known.bars), known.atr) == (15, 2)
+    assert {event["kind"] for event in market.sent.inbox} == {"clock"}
 
 
 async def test_a_bar_within_the_day_changes_no_facts() -> None:

@@ -14,16 +14,17 @@ from aiokafka.errors import KafkaConnectionError
 from agents import watchdogs
 from agents.clock import Now
 from agents.endpoint import application
-from agents.follow import follow
-from agents.openings import accounts_on, openings, pauses
+from agents.follow import follow, follow_feed
+from agents.openings import Way, accounts_on, openings, pauses
 from agents.readiness import Readiness
+from streams.feed import Feed
 from streams.in_order import Guard, Nudge
 from streams.keeper import Keeper
 from streams.settings import Settings
 from streams.topics import partition_for
 from tables.cursors import Cursor, CursorTable
 from tests.agents.world import at
-from tests.streams.fake_log import TOPIC, FakeLog, arriving, record
+from tests.streams.fake_log import TOPIC, FakeLog, FakeSource, arriving, record
 from trading.events import AccountOpened, WorkerStarted
 from trading.policy import TradingPolicy
 from trading.portfolio import Portfolio
@@ -45,24 +46,44 @@ async def test_the_cursor_moves_after_the_record_was_applied_and_is_written_when
     async def handle(found: Any) -> None:
         happened.append((found.offset, table.get(TOPIC, 0)))
 
+    cursor = Cursor(table, TOPIC, seconds=60, clock=lambda: 0.0)
+    arrivals = arriving([record(0), record(1), record(2), Nudge({})])
+    await follow(arrivals, guard=guard, cursor=cursor, handle=handle)
+    assert happened == [(0, None), (1, 1), (2, 1)]
+    assert table.get(TOPIC, 0) == 3
+
+
+async def test_the_cursor_of_a_feed_moves_after_its_records_were_applied_and_is_written_when_idle() -> None:
+    table = CursorTable({})
+    source = FakeSource(p0=[record(n)._replace(value=b"x" * 60_000) for n in range(3)])
+    feed = Feed(TOPIC, source=source)
+    feed.open({0: 0})
+    feed.nudge({0: 3})
+    idle = asyncio.Event()
+    happened: list[Any] = []
+
+    async def handle(some: Any) -> None:
+        happened.append(([found.offset for found in some], table.get(TOPIC, 0)))
+
     async def when_idle() -> None:
-        happened.append("idle")
+        happened.append(("idle", table.get(TOPIC, 0)))
+        idle.set()
 
     cursor = Cursor(table, TOPIC, seconds=60, clock=lambda: 0.0)
-    await follow(
-        arriving([record(0), record(1), record(2), Nudge({})]),
-        guard=guard,
-        cursor=cursor,
-        handle=handle,
-        when_idle=when_idle,
-    )
-    assert happened == [(0, None), (1, 1), (2, 1), "idle"]
+    running = asyncio.create_task(follow_feed(feed, cursor=cursor, handle=handle, when_idle=when_idle))
+    await asyncio.wait_for(idle.wait(), 5)
+    running.cancel()
+    assert happened == [([0, 1], None), ([2], 2), ("idle", 2)]
     assert table.get(TOPIC, 0) == 3
+
+
+def greeted(rows: dict[str, Portfolio], ways: dict[str, Way], *, now: Now) -> list[Any]:
+    return openings(ways, rows, {}, now=now, settings=SETTINGS)
 
 
 def test_a_worker_opens_the_accounts_without_a_row_and_greets_the_others() -> None:
     now = Now(by_events=True)
-    opened, started = openings(["other", "paper"], {"paper": row(now=at(5))}, now=now, settings=SETTINGS)
+    opened, started = greeted({"paper": row(now=at(5))}, {"other": "open", "paper": "greet"}, now=now)
     assert isinstance(opened, AccountOpened)
     assert (opened.account_id, opened.policy, opened.mode) == ("other", TradingPolicy(mode="paper"), "paper")
     assert isinstance(started, WorkerStarted)
@@ -71,7 +92,7 @@ def test_a_worker_opens_the_accounts_without_a_row_and_greets_the_others() -> No
 
 def test_event_time_goes_on_from_the_rows() -> None:
     now = Now(by_events=True)
-    openings(["paper", "other"], {"paper": row(now=at(5)), "other": row("other")}, now=now, settings=SETTINGS)
+    greeted({"paper": row(now=at(5)), "other": row("other")}, {"paper": "greet", "other": "greet"}, now=now)
     assert now.event_time == at(5)
 
 

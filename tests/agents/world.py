@@ -64,7 +64,7 @@ def facts() -> Facts:
 
 def ticks(*prices: str, begin: float = 0, step: float = 1, symbol: str = "AAPL", is_quote: bool = False) -> Ticks:
     instants = [at(begin + step * number) for number in range(len(prices))]
-    return Ticks(symbol, instants, [Decimal(price) for price in prices], is_quote)
+    return Ticks.of(symbol, instants, [Decimal(price) for price in prices], is_quote=is_quote)
 
 
 def levels(

@@ -4,7 +4,7 @@ import contextlib
 import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -27,7 +27,7 @@ HOLDS = ("state_loaded", "reconciled", "consuming")
 class EngineDouble:
     """One worker (and the connectors) over HTTP, as the brief describes them, with an account that really reacts."""
 
-    def __init__(self, *, token: str = "", account_id: str = "paper") -> None:
+    def __init__(self, *, token: str = "", account_id: str = "paper", mode: Literal["paper", "live"] = "paper") -> None:
         self.token = token
         self.url = ""
         self.portfolio: Portfolio | None = None
@@ -42,9 +42,7 @@ class EngineDouble:
         self.connector_checks: list[dict[str, Any]] = []
         self.shown_seq: int | None = None
         self.before_answering: Callable[[], Awaitable[None]] | None = None
-        self.react(
-            AccountOpened(account_id=account_id, at=NOON, policy=TradingPolicy(), mode="paper", build="test-build")
-        )
+        self.react(AccountOpened(account_id=account_id, at=NOON, policy=TradingPolicy(), mode=mode, build="test-build"))
         self.react(
             AccountSnapshot(
                 event_id="first",

@@ -57,6 +57,7 @@ WANTED = {
         "/api/trading/pause",
         "/api/trading/resume",
         "/api/trading/kill",
+        "/api/trading/arm",
         "/api/trading/reserve/adjust",
         "/api/trading/notifications/test",
     },
@@ -112,11 +113,14 @@ async def test_with_the_viewers_token_every_writing_route_answers_403(
 
 @pytest.mark.parametrize(("method", "path"), GUARDED)
 @pytest.mark.parametrize("role", ["operator", "armer"])
-async def test_a_higher_role_may_do_what_a_lower_one_may(
+async def test_a_higher_role_may_do_what_a_lower_one_may_and_the_armer_alone_may_arm(
     lone: httpx.AsyncClient, method: str, path: str, role: str
 ) -> None:
     answer = await lone.request(method, path, headers=as_role(role))
-    assert answer.status_code not in {401, 403}
+    if (role, path) == ("operator", "/api/trading/arm"):
+        assert answer.status_code == 403
+    else:
+        assert answer.status_code not in {401, 403}
 
 
 @pytest.mark.parametrize(("method", "path"), GUARDED)
@@ -143,6 +147,7 @@ async def test_what_is_away_is_a_503_problem(lone: httpx.AsyncClient, path: str)
 def _body(path: str) -> dict[str, Any] | None:
     return {
         "/api/trading/kill": {"confirm": "FLATTEN"},
+        "/api/trading/arm": {"confirm": "LIVE"},
         "/api/trading/config": {"version": 1},
         "/api/trading/risk-tier": {"risk_tier": "moderate"},
         "/api/trading/reserve/adjust": {"amount": "1.00", "reason": "why"},
@@ -160,6 +165,9 @@ NEARLY_RIGHT = {
     "/api/trading/pause": st.fixed_dictionaries({}),
     "/api/trading/resume": st.fixed_dictionaries({}, optional={"confirm": st.just("RESUME") | VALUE}),
     "/api/trading/kill": st.fixed_dictionaries({"confirm": st.just("FLATTEN")}, optional={"reason": TEXT | VALUE}),
+    "/api/trading/arm": st.fixed_dictionaries(
+        {"confirm": st.just("LIVE")}, optional={"until": st.datetimes().map(lambda at: f"{at.isoformat()}Z") | VALUE}
+    ),
     "/api/trading/risk-tier": st.fixed_dictionaries(
         {}, optional={"risk_tier": st.sampled_from(["moderate", "bold"]), "release": st.booleans()}
     ),

@@ -123,6 +123,15 @@ async def test_a_part_of_the_connectors_that_fails_is_named(api: httpx.AsyncClie
     assert checks["connectors"]["detail"] == "broker: refuses"
 
 
+async def test_a_channel_that_fails_is_told_and_stops_nothing(api: httpx.AsyncClient, engine: EngineDouble) -> None:
+    engine.connector_checks = [
+        {"name": "sms", "ok": False, "required": False, "detail": "SNS refused: Throttling", "since": ""}
+    ]
+    checks = await ready(api)
+    assert failing(checks) == set()
+    assert checks["connectors"]["detail"] == "sms: SNS refused: Throttling"
+
+
 async def test_since_is_the_instant_of_the_last_change(api: httpx.AsyncClient, engine: EngineDouble) -> None:
     first = (await ready(api))["consuming"]["since"]
     await asyncio.sleep(0.01)

@@ -24,7 +24,7 @@ from trading.inputs import AccountSnapshot, Pause
 pytestmark = pytest.mark.integration
 CONTRACT = """enabled, paused, trading_state, risk_tier, circuit_breaker, active_pool, reserve_pool, total_value, cash,
     buying_power, open_buy_holds, portfolio_heat, max_portfolio_heat, open_positions, queued, last_decision_at, mode,
-    build, as_of, lag, projection_lag"""
+    armed_until, build, as_of, lag, projection_lag"""
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from connectors.alpaca_backstop import backstop_fields
 from connectors.alpaca_broker import AlpacaBroker, Watch
 from connectors.alpaca_pursuit import Fields, Patience
-from connectors.alpaca_rest import AlpacaRest, Timeouts, order_fields
+from connectors.alpaca_rest import AlpacaRest, Timeouts
 from connectors.alpaca_stream import StreamTimes
 from connectors.checks import Check
 from connectors.journal import Journal
@@ -29,7 +30,7 @@ HELD = Decimal(6)
 """Shares of AAPL that the account holds before the first order."""
 
 PATIENCE = Patience(misses=3, between_looks=0.05, first_rest=0.03, longest_rest=0.2, confirmation=0.15)
-WATCH = Watch(unseen=0.2, mute=0.4, retry=0.05)
+WATCH = Watch(unseen=0.2, mute=0.4, retry=0.05, backstop=0.05)
 TIMES = StreamTimes(login=2, heartbeat=5, first_rest=0.05, longest_rest=0.2)
 TIMEOUTS = Timeouts(connect=0.5, read=0.25, whole=0.5)
 
@@ -157,7 +158,7 @@ async def desk_of(
     folder: pathlib.Path,
     *,
     now: Now = lambda: None,
-    fields: Fields = order_fields,
+    fields: Fields = backstop_fields,
     patience: Patience = PATIENCE,
     **options: Any,
 ) -> AsyncIterator[Desk]:

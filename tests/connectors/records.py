@@ -33,6 +33,17 @@ def alert(cause: int, **changes: Any) -> records.Alert:
     return records.Alert(**{**fields, **changes})
 
 
+def ledger_entry(cause: int) -> records.LedgerEntry:
+    return records.LedgerEntry(
+        **common(cause, "ledger"),
+        entry_id=f"entry-{cause}",
+        seq=cause,
+        amount=Decimal(1),
+        balance_after=Decimal(cause),
+        trigger="manual_adjustment",
+    )
+
+
 def lot(
     cause: int, *, account_id: str = "paper", name: str = "lot-1", opened: str = "10", left: str = "10", **changes: Any
 ) -> records.Lot:

@@ -175,7 +175,10 @@ async def test_an_id_that_is_there_is_adopted_or_refused_by_what_it_means(
             assert desk.kinds("order-1") == ["order_rejected"]
 
 
-async def test_a_restart_in_doubt_finds_the_order_and_tells_its_fill_once(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("is_said_again", [False, True])
+async def test_a_restart_in_doubt_finds_the_order_and_tells_its_fill_once(
+    tmp_path: pathlib.Path, is_said_again: bool
+) -> None:
     sent = order("buy", "5")
     async with exchange() as fake:
         async with desk_of(fake, tmp_path) as desk:
@@ -187,7 +190,7 @@ async def test_a_restart_in_doubt_finds_the_order_and_tells_its_fill_once(tmp_pa
             await desk.until(lambda: desk.kinds("order-1") == ["order_unknown"])
         fake.faults.clear()
         async with desk_of(fake, tmp_path) as again:
-            await again.turn(sent)  # the log says it again
+            await again.turn(*[sent] * is_said_again)
             await again.until(lambda: again.has_ended(sent))
             assert again.kinds("order-1") == ["order_accepted", "order_fill"]
             assert Oracle(fake, again, {"1": sent}).wrong() == []
@@ -298,3 +301,19 @@ async def test_every_call_ends_in_time_and_asks_once(tmp_path: pathlib.Path) -> 
         rest = desk.broker._rest
         answers = await asyncio.gather(*(rest.account() for _ in range(40)))
         assert {answer.outcome for answer in answers} == {"unclear"}
+        fake.faults.clear()
+        assert (await rest.account()).outcome == "done"  # no thread hangs on
+
+
+async def test_a_cancel_of_an_order_whose_fill_is_still_to_be_told_is_answered_by_that_fill(
+    tmp_path: pathlib.Path,
+) -> None:
+    async with exchange() as fake, desk_of(fake, tmp_path) as desk:
+        await desk.look()
+        await desk.turn(order("buy", "5"))
+        async with asyncio.timeout(10):
+            await next(iter(desk.broker._book)).is_over.wait()  # the stream has told it, no turn has collected it
+        assert await desk.broker.cancel(cancel_of(1)) is None
+        await desk.turn()
+        assert desk.kinds("order-1") == ["order_accepted", "order_fill"]
+        assert await desk.broker.cancel(cancel_of(1)) == ()  # told: the connector says it again

@@ -84,3 +84,16 @@ def test_a_second_process_is_kept_out_and_the_file_is_ours_alone(tmp_path: pathl
         other.execute("SELECT * FROM books")
     other.close()
     assert (tmp_path / "data" / "journal.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.covers("R18.5")
+def test_how_far_a_topic_was_read_is_forgotten_when_another_one_has_its_name(tmp_path: pathlib.Path) -> None:
+    journal = opened(tmp_path)
+    journal.move("orders", 0, next_offset=7)  # from before identities were kept
+    journal.move("order-cancels", 0, next_offset=3)
+    journal.meet({"orders": "first", "order-cancels": "other"})
+    journal.close()
+    journal = opened(tmp_path)
+    assert journal.positions() == {("orders", 0): 7, ("order-cancels", 0): 3}
+    journal.meet({"orders": "second", "order-cancels": "other"})
+    assert journal.positions() == {("order-cancels", 0): 3}

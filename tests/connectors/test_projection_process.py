@@ -73,7 +73,8 @@ async def test_what_lies_on_the_topics_gets_into_the_tables_and_poison_does_not_
         ("records", "invalid_field")
     ]
     offsets = await fetch(database, "SELECT topic, sum(next_offset)::int AS sum FROM projection_offsets GROUP BY 1")
-    assert {row["topic"]: row["sum"] for row in offsets} == {"companies": 2, "decisions": 1, "orders": 1, "records": 5}
+    reached = {row["topic"]: row["sum"] for row in offsets if row["sum"]}
+    assert reached == {"companies": 2, "decisions": 1, "orders": 1, "records": 5}
 
 
 @pytest.mark.parametrize("point", ["projection.read", "projection.written"])

@@ -23,7 +23,9 @@ from streams.topics import TOPICS
 from tests.connectors.examples import NOON, order
 from tests.connectors.records import account_state, alert, at, common, decision, fill, lot, order_status
 from trading import effects, inputs, records
+from trading.deliveries import Delivery
 from trading.policy import TradingPolicy
+from trading.portfolio import Portfolio, row_bytes, row_hash
 
 pytestmark = pytest.mark.integration
 
@@ -388,7 +390,8 @@ async def test_notification_preferences_have_a_row_that_changes_with_their_versi
         state = account_state(seq)
         await into.project(state.model_copy(update={"state": state.state | {"preferences": preferences}}))
         row = await into.row("notification_preferences")
-        assert {name: _read(row[name]) for name in preferences} == preferences
+        shown = preferences | {"sms_target": preferences["sms_target"] and "***67"}
+        assert {name: _read(row[name]) for name in preferences} == shown
         assert row["at"] == at(2 if seq < 4 else 4)  # written when it changes, not with every state
 
 
@@ -474,6 +477,76 @@ async def test_a_notification_waits_for_its_delivery(into: Database) -> None:
     await into.connection.execute("UPDATE notifications SET delivery_status = 'sent', attempts = 1")
     await into.project(message, topic="notifications")
     assert (await into.row("notifications"))["delivery_status"] == "sent"
+
+
+@pytest.mark.covers("R19.8")
+@pytest.mark.parametrize("message_first", [True, False])
+async def test_a_message_has_a_row_a_channel_that_ends_with_its_last_word(into: Database, message_first: bool) -> None:
+    message = effects.Notification(
+        notification_id="n",
+        account_id="paper",
+        event_type="kill",
+        severity="critical",
+        subject="s",
+        body="b",
+        created_at=NOON,
+    )
+
+    def on(channel: Any, status: Any, attempts: int, detail: str | None = None) -> Delivery:
+        told = {"delivery_status": status, "attempts": attempts, "detail": detail, "at": at(attempts)}
+        return Delivery(**message.model_dump(exclude={"channel"}), channel=channel, **told)
+
+    if message_first:
+        await into.project(message, topic="notifications")
+    told = [
+        on("sms", "pending", 0),
+        on("email", "pending", 1),
+        on("sms", "sent", 1),
+        on("email", "failed", 3, "Gmail answered 500"),
+    ]
+    await into.project(*told, topic="notification-deliveries")
+    await into.project(message, topic="notifications")
+    await into.project(*told, topic="notification-deliveries")  # projecting twice changes nothing
+    rows = {row["channel"]: row for row in await into.rows("notifications")}
+    assert len(await into.rows("notifications")) == len(rows) == 2
+    for channel, status, attempts, detail in (("sms", "sent", 1, None), ("email", "failed", 3, "Gmail answered 500")):
+        row = rows[channel]
+        assert (row["notification_id"], row["delivery_status"], row["attempts"]) == ("n", status, attempts)
+        assert (row["subject"], row["at"], row["detail"], row["changed_at"]) == ("s", NOON, detail, at(attempts))
+
+
+async def test_a_message_that_nobody_wants_says_so_in_its_only_row(into: Database) -> None:
+    message = effects.Notification(
+        notification_id="n",
+        account_id="paper",
+        event_type="alert",
+        severity="warning",
+        subject="s",
+        body="b",
+        created_at=NOON,
+    )
+    nobody = Delivery(
+        **message.model_dump(exclude={"channel"}), channel=None, delivery_status="dropped", attempts=0, at=NOON
+    )
+    await into.project(nobody, topic="notification-deliveries")
+    await into.project(message, topic="notifications")
+    assert (await into.row("notifications"))["delivery_status"] == "dropped"
+
+
+async def test_the_tables_hold_no_phone_number_and_no_address(into: Database) -> None:
+    state = account_state(1)
+    row = Portfolio.model_validate_json(json.dumps(state.state))
+    secret = row.preferences.model_copy(update={"sms_target": "+15550009911", "email_target": "canary@example.org"})
+    told = row.model_copy(update={"preferences": secret})
+    state = state.model_copy(update={"state": json.loads(row_bytes(told)), "hash": row_hash(told)})
+    await into.project(state)
+    kept = await into.row("account_states")
+    assert "0009911" not in kept["state"]
+    assert "canary@" not in kept["state"]
+    again = Portfolio.model_validate_json(kept["state"])
+    assert again == row  # all but the targets
+    assert kept["hash"] == row_hash(again)
+    assert state.hash != kept["hash"]
 
 
 async def test_nothing_is_committed_when_the_database_fails_in_the_middle(into: Database) -> None:

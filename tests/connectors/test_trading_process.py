@@ -132,6 +132,9 @@ async def test_its_http_shows_every_part_and_asks_for_the_token(
                 ("projection", False),
                 ("correlations", False),
                 ("hand_edits", False),
+                ("delivery", False),
+                ("sms", False),
+                ("email", False),
             ]
             assert 'stonks_connector_ok{part="broker"} 1.0' in running.get("/metrics", "secret")[1]
 
@@ -141,6 +144,8 @@ async def test_its_http_shows_every_part_and_asks_for_the_token(
     [
         ({"STONKS_BROKER": "etrade"}, 2, "error: STONKS_BROKER: Input should be 'simulated'"),
         ({"STONKS_SIM_SEED": "one"}, 2, "error: STONKS_SIM_SEED: Input should be a valid integer"),
+        ({"STONKS_BROKER": "alpaca"}, 2, "error: STONKS_ALPACA_KEY_ID and STONKS_ALPACA_SECRET_KEY are not both set"),
+        ({"STONKS_BROKER": "fake-alpaca"}, 2, "error: STONKS_BROKER=fake-alpaca goes to this machine alone"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path: pathlib.Path, variables: dict[str, str], code: int, text: str) -> None:

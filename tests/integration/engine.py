@@ -36,6 +36,7 @@ class Engine:
             "STONKS_ACCOUNTS": ",".join(ACCOUNTS),
             "STONKS_BROKER": "external",
             "STONKS_CLOCK": "events",
+            "STONKS_DATABASE_URL": "",  # whatever the session was given: nobody migrates it for these workers
             **changes,
         }
         self._folder = folder

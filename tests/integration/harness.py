@@ -94,6 +94,7 @@ class Stack:
             "STONKS_ACCOUNTS": ",".join(accounts),
             **env,
         }
+        self.kafka_options: Json = {}  # how this outsider reaches a broker that asks for more than an address
         self.process: subprocess.Popen[bytes] | None = None
         self._below: list[psutil.Process] = []
         self._producer: Producer | None = None
@@ -156,6 +157,12 @@ class Stack:
         self.process.kill()
         self.process.wait()
         self.process = None
+
+    def lose_kafka(self) -> None:
+        """Remove everything that the broker of a stopped stack has kept, and what was read of it."""
+        assert self.process is None, "the stack still runs"
+        shutil.rmtree(self.data_dir / "kafka")
+        self._seen.clear()
 
     def survivors(self) -> list[psutil.Process]:
         """Return the processes below `stonks up`, of when it was last ended, that are still alive."""
@@ -304,6 +311,7 @@ class Stack:
             self._producer = Producer(
                 {
                     "bootstrap.servers": self.endpoints["kafka"],
+                    **self.kafka_options,
                     "partitioner": "murmur2_random",
                     "enable.idempotence": True,
                     "linger.ms": 1,
@@ -337,6 +345,7 @@ class Stack:
             self._consumer = Consumer(
                 {
                     "bootstrap.servers": self.endpoints["kafka"],
+                    **self.kafka_options,
                     "group.id": "outsider",
                     "enable.auto.commit": False,
                     "auto.offset.reset": "error",

@@ -122,7 +122,12 @@ async def columns(connection: asyncpg.Connection) -> dict[str, set[str]]:
 
 
 async def test_our_own_migrations_apply_and_the_second_run_does_nothing(database: str) -> None:
-    assert await migrate(database) == ["001_upstream", "018_trading_engine"]
+    assert await migrate(database) == [
+        "001_upstream",
+        "018_trading_engine",
+        "021_log_identity",
+        "022_message_delivery",
+    ]
     assert await migrate(database) == []
 
 
@@ -201,7 +206,7 @@ LISTS = [
     ("circuit_breaker_events", "", "at, cause, event_id"),
     ("alerts", "", "at, cause, record_id"),
     ("fills", "", "at, fill_id"),
-    ("notifications", "", "at, notification_id"),
+    ("notifications", "", "at, delivery_id"),
     ("performance_metrics", "", "at, cause, record_id"),
     ("portfolio_snapshots", "", "session_on"),
 ]

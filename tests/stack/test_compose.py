@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import pathlib
+import re
 
 import jsonschema
 import pytest
@@ -56,3 +57,22 @@ def test_the_compose_file_sets_only_variables_that_the_settings_know(services: d
 def test_only_the_api_is_published_and_on_loopback(services: dict[str, dict[str, object]]) -> None:
     published = {name: service["ports"] for name, service in services.items() if "ports" in service}
     assert published == {"api": ["127.0.0.1:${STONKS_HTTP_PORT:-8000}:8000"]}
+
+
+def test_the_example_of_an_env_file_names_only_variables_that_exist_and_sets_none() -> None:
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    named = [line.removeprefix("#").partition("=")[0] for line in lines if line.startswith("#STONKS_")]
+    assert set(named) <= {f"STONKS_{name.upper()}" for name in Settings.model_fields}
+    assert len(named) == len(set(named)) > 15
+    assert [line for line in lines if line and not line.startswith("#")] == []
+
+
+def test_what_the_compose_file_gives_by_default_is_what_the_settings_take(
+    services: dict[str, dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = services["connectors"]["environment"]
+    assert isinstance(environment, dict)
+    for name, value in environment.items():
+        default = re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", str(value))
+        monkeypatch.setenv(name, default)
+    assert Settings().kafka == "kafka:9092"

@@ -1,6 +1,8 @@
-"""A log in memory and a Faust that loses what a test tells it to lose."""
+"""A log in memory, what a feed reads from, and a Faust that loses what a test tells it to lose."""
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any
 
 from aiokafka import TopicPartition
 
@@ -33,6 +35,34 @@ class FakeLog:
         for offset in list(self.offsets[partition.partition]):
             if begin <= offset < end:
                 yield record(offset, partition.partition)
+
+
+class FakeSource:
+    """A log in memory that gives what a test puts into it, from where it is told to begin."""
+
+    def __init__(self, **records: Sequence[Record]) -> None:
+        self.records = {int(name[1:]): list(found) for name, found in records.items()}
+        self.markers: dict[int, int] = {}
+        self.begun: list[dict[int, int]] = []
+        self.at: dict[int, int] = {}
+
+    async def begin(self, begins: Mapping[TopicPartition, int]) -> None:
+        self.at = {here.partition: offset for here, offset in begins.items()}
+        self.begun.append(dict(self.at))
+
+    async def more(self) -> Mapping[TopicPartition, Sequence[Any]]:
+        await asyncio.sleep(0)
+        found = {
+            TopicPartition(TOPIC, number): [one for one in self.records.get(number, ()) if one.offset >= begin]
+            for number, begin in self.at.items()
+        }
+        self.at.update({here.partition: records[-1].offset + 1 for here, records in found.items() if records})
+        return {here: records for here, records in found.items() if records}
+
+    async def position(self, partition: TopicPartition) -> int:
+        number = partition.partition
+        given = all(one.offset < self.at[number] for one in self.records.get(number, ()))
+        return max(self.at[number], self.markers.get(number, 0)) if given else self.at[number]
 
 
 async def arriving(arrivals: Iterable[Record | Nudge]) -> AsyncIterator[Record | Nudge]:

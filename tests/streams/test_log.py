@@ -8,6 +8,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from streams.log import KafkaLog
+from streams.settings import Settings
 
 pytestmark = pytest.mark.integration
 
@@ -26,7 +27,7 @@ async def offsets(log: KafkaLog, here: TopicPartition, begin: int, end: int) -> 
 
 
 async def test_exactly_the_asked_for_records_are_read(kafka: str, topic_prefix: str) -> None:
-    here, log = await filled(kafka, topic_prefix + "read", 10), KafkaLog(kafka)
+    here, log = await filled(kafka, topic_prefix + "read", 10), KafkaLog(Settings(kafka=kafka))
     assert (await log.starts([here]), await log.ends([here])) == ({here: 0}, {here: 10})
     assert await offsets(log, here, 3, 7) == [3, 4, 5, 6]
     assert await offsets(log, here, 0, 10) == list(range(10))
@@ -36,7 +37,7 @@ async def test_exactly_the_asked_for_records_are_read(kafka: str, topic_prefix: 
 
 
 async def test_what_ended_a_transaction_is_passed_over(kafka: str, topic_prefix: str) -> None:
-    here, log = await filled(kafka, topic_prefix + "marks", 2), KafkaLog(kafka)
+    here, log = await filled(kafka, topic_prefix + "marks", 2), KafkaLog(Settings(kafka=kafka))
     producer = AIOKafkaProducer(bootstrap_servers=kafka, transactional_id=topic_prefix)
     async with producer, producer.transaction():
         await producer.send_and_wait(here.topic, b"x", key=b"k")
@@ -47,7 +48,7 @@ async def test_what_ended_a_transaction_is_passed_over(kafka: str, topic_prefix:
 
 
 async def test_a_beginning_that_the_log_no_longer_has_is_an_error(kafka: str, topic_prefix: str) -> None:
-    here, log = await filled(kafka, topic_prefix + "cut", 10), KafkaLog(kafka)
+    here, log = await filled(kafka, topic_prefix + "cut", 10), KafkaLog(Settings(kafka=kafka))
     admin = AdminClient({"bootstrap.servers": kafka})
     for answer in admin.delete_records([AdminPartition(here.topic, 0, 5)]).values():
         answer.result()

@@ -1,5 +1,6 @@
 """The tables: decoded once, absolute, written at a bounded rate, and where each key's changelog lies."""
 
+import datetime as dt
 from decimal import Decimal
 
 from streams.topics import partition_for
@@ -8,7 +9,7 @@ from tables.circuit import circuit, circuit_of
 from tables.decoded import Decoded
 from tables.facts import Facts
 from tables.levels import levels
-from trading.market import SymbolFacts
+from trading.market import Price, SymbolFacts, with_ticks
 from trading.policy import TradingPolicy
 from trading.portfolio import Portfolio, row_bytes
 
@@ -99,6 +100,36 @@ def test_levels_are_one_row_a_symbol() -> None:
     assert (rows, levels(rows)["AAPL"]) == ({b"AAPL": b"[]"}, ())
 
 
+def test_prices_are_folded_when_somebody_asks_and_written_folded() -> None:
+    rows: dict[bytes, bytes] = {}
+    facts, noon = Facts(rows), dt.datetime(2026, 3, 2, 17, tzinfo=dt.UTC)
+    prices = [Price(noon + dt.timedelta(seconds=number), Decimal(100 + number % 7)) for number in range(200)]
+    for begin in range(0, 200, 3):
+        facts.see("AAPL", prices[begin : begin + 3])
+        assert facts.last_price_at("AAPL") == prices[min(begin + 2, 199)].at
+    assert facts.get("AAPL") == with_ticks(SymbolFacts(symbol="AAPL"), prices)
+    facts.see("MSFT", prices[:1])
+    assert facts.flush()
+    assert Facts(rows).get("AAPL") == with_ticks(SymbolFacts(symbol="AAPL"), prices)
+    assert Facts(rows).last_price_at("MSFT") == noon
+    facts.see("MSFT", prices[1:])
+    facts.forget()
+    assert facts.last_price_at("MSFT") == noon
+    assert facts.last_price_at("NOBODY") is None
+
+
+def test_facts_that_are_held_back_are_not_written_nor_are_the_cursors_behind_them() -> None:
+    rows: dict[bytes, bytes] = {}
+    facts, table = Facts(rows), cursors.CursorTable(rows)
+    facts.put("AAPL", SymbolFacts(symbol="AAPL"))
+    cursor = cursors.Cursor(table, "price-bars", before=facts.flush)
+    with facts.held_back():
+        cursor.advance(0, 1)
+        assert rows == {}
+    cursor.flush()
+    assert sorted(rows) == [b"AAPL", b"price-bars:0"]
+
+
 def test_a_cursor_lies_on_the_partition_it_is_about() -> None:
     rows: dict[bytes, bytes] = {}
     cursors.CursorTable(rows).put("price-ticks", 3, 42)
@@ -111,7 +142,12 @@ def test_a_cursor_is_written_at_most_once_an_interval_and_after_what_must_be_wri
     rows: dict[bytes, bytes] = {}
     now, order = [0.0], []
     table = cursors.CursorTable(rows)
-    cursor = cursors.Cursor(table, "t", seconds=1, before=lambda: order.append(dict(rows)), clock=lambda: now[0])
+
+    def before() -> bool:
+        order.append(dict(rows))
+        return True
+
+    cursor = cursors.Cursor(table, "t", seconds=1, before=before, clock=lambda: now[0])
     cursor.advance(0, 1)
     now[0] = 0.9
     cursor.advance(0, 2)

@@ -2,9 +2,11 @@
 
 import datetime as dt
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, NamedTuple, TypeVar
+from functools import cached_property
+from typing import Any, TypeVar
 
 import exchange_calendars
 import pandas
@@ -16,11 +18,13 @@ from trading.portfolio import Portfolio
 
 T = TypeVar("T")
 CALENDAR = exchange_calendars.get_calendar("XNYS", start="2010-01-04", end="2040-12-31")
+OPENS, CLOSES = CALENDAR.opens_nanos, CALENDAR.closes_nanos
 CENT = Decimal("0.01")
 NEW_YORK = "America/New_York"
 
 
-class Turn(NamedTuple):
+@dataclass(frozen=True)
+class Turn:
     """One step: the account before it (None at the opening) and after it, its event and its effects in order.
 
     `row` is the account after it as the changelog has it, `sent` the effects as the topics have them.
@@ -33,13 +37,20 @@ class Turn(NamedTuple):
     row: bytes
     sent: list[bytes]
 
+    @cached_property
+    def _by_kind(self) -> dict[str | None, list[Any]]:
+        kinds: dict[str | None, list[Any]] = defaultdict(list)
+        for effect in self.effects:
+            kinds[getattr(effect, "kind", None)].append(effect)
+        return dict(kinds)
+
     def of(self, kind: type[T]) -> list[T]:
         """Return the effects of a class."""
         return [effect for effect in self.effects if isinstance(effect, kind)]
 
     def records(self, kind: str) -> list[Any]:
         """Return the records of a kind."""
-        return [effect for effect in self.effects if getattr(effect, "kind", None) == kind]
+        return self._by_kind.get(kind, [])
 
 
 class Seen:
@@ -60,6 +71,7 @@ class Seen:
         self.realized_peak = Fraction(0)
         self.lots: dict[str, list[list[Fraction]]] = defaultdict(list)
         self.tax = TaxLaw()
+        self.taxed: dict[str, tuple[Decimal, Decimal]] = {}
         self.tier = "moderate"
         self.levels: dict[str, Any] = {}
         self.watched: dict[str, StopLevels] = {}
@@ -84,7 +96,9 @@ def new_york(instant: dt.datetime) -> dt.date:
 
 def is_in_session(instant: dt.datetime) -> bool:
     """Tell whether the exchange is open, by its own calendar."""
-    return bool(CALENDAR.is_open_at_time(stamp(instant), side="left"))
+    nanos = stamp(instant).value
+    place = OPENS.searchsorted(nanos, side="right") - 1
+    return bool(place >= 0 and nanos < CLOSES[place])
 
 
 def window(instant: dt.datetime, *, margin_minutes: int) -> tuple[pandas.Timestamp, pandas.Timestamp]:

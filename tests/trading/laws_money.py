@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from tests.trading.auditor import CENT, Seen, Turn
+from tests.trading.tax_law import TaxLaw
 from trading.portfolio import Portfolio
 
 ZERO = Decimal(0)
@@ -45,6 +46,8 @@ def fills(seen: Seen, turn: Turn) -> None:
 def lots(seen: Seen, turn: Turn) -> None:
     """Lots sum to the positions, and cost what was paid for them (26)."""
     held = {position.symbol: position.quantity for position in turn.after.positions}
+    if held == _held(turn.before) and turn.before.lots is turn.after.lots and not turn.records("fill"):
+        return  # of these very lots, shares and fills it held before
     opened: dict[str, Decimal] = defaultdict(Decimal)
     for lot in turn.after.lots:
         assert 0 <= lot.open_quantity <= lot.quantity
@@ -65,11 +68,18 @@ def lots(seen: Seen, turn: Turn) -> None:
 def taxed(seen: Seen, turn: Turn) -> None:
     """Losses and purchases within 30 days are matched share by share, and put off into the basis (26, R12.2)."""
     seen.tax.fold(turn.effects)
+    held = {position.symbol: position.quantity for position in turn.after.positions}
+    lots = {lot.lot_id: (lot.open_quantity, lot.cost_basis_per_share) for lot in turn.after.lots if lot.open_quantity}
+    if held == _held(turn.before) and lots == seen.taxed and not any(map(turn.records, TaxLaw.KINDS)):
+        return  # both books are as they were when they were last compared
     for symbol in seen.lots:
-        position = turn.after.position(symbol)
-        seen.tax.forget(symbol, held=int(position.quantity) if position else 0)
-    known = turn.after.lots
-    seen.tax.check({lot.lot_id: (lot.open_quantity, lot.cost_basis_per_share) for lot in known if lot.open_quantity})
+        seen.tax.forget(symbol, held=int(held.get(symbol, 0)))
+    seen.tax.check(lots)
+    seen.taxed = lots
+
+
+def _held(account: Portfolio | None) -> dict[str, Decimal] | None:
+    return None if account is None else {position.symbol: position.quantity for position in account.positions}
 
 
 def _siphon_basis(seen: Seen, profit: Fraction, after: Portfolio) -> Fraction:

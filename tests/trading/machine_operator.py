@@ -1,6 +1,7 @@
 """What the operator does: commands of every kind, changes of the policy, a kill, a new build."""
 
 import datetime as dt
+import json
 from typing import Any
 
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ from hypothesis.stateful import precondition, rule
 
 from tests.trading.machine_account import SYMBOLS
 from tests.trading.machine_broker import Broker
+from trading.portfolio import hash_of, row_bytes
 
 CHANGES: tuple[dict[str, Any], ...] = (
     {"max_open_positions": 3},
@@ -103,6 +105,19 @@ class Operator(Broker):
     def start_a_worker(self, build: str) -> None:
         """Let a worker take the account up, of this build or of another."""
         self.send({"kind": "worker_started", "mode": "paper", "build": build})
+
+    @rule(sure=st.integers(0, 5))
+    def lose_the_log(self, sure: int) -> None:
+        """Go on from the row alone, as if all of Kafka's data were lost: what adds risk waits (R18.5)."""
+        if sure > 0:
+            return
+        before = self.portfolio
+        row = row_bytes(before)
+        body = {"state": json.loads(row), "hash": hash_of(row), "mode": "paper", "build": "test"}
+        self.send({"kind": "account_restored"} | body)
+        assert (self.portfolio.paused, self.portfolio.reconciled) == (True, False)
+        same = ("positions", "lots", "reserve", "ledger_seq", "risk_tier", "breakers", "cooldowns", "cash", "seen")
+        assert all(getattr(self.portfolio, name) == getattr(before, name) for name in same)
 
     def carry_on(self) -> None:
         """End what stops entries: a pause, a night, a difference with the broker, an old price."""

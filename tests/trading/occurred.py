@@ -34,8 +34,17 @@ class Occurred:
     """Counts events, and what came of them by the words of the core's own vocabularies."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin anew."""
         self.events = 0
         self.counts: Counter[tuple[str, str]] = Counter()
+
+    def add(self, events: int, counts: Counter[tuple[str, str]]) -> None:
+        """Count what another process has seen."""
+        self.events += events
+        self.counts += counts
 
     def count(self, before: Portfolio | None, event: Event, effects: tuple[Effect, ...]) -> None:
         """Count one step."""

@@ -32,8 +32,11 @@ class PaperBroker:
     mail: list[dict[str, Any]] = field(default_factory=list)
     names: int = 0
 
-    def take(self, order: Order) -> None:
-        """Take an order; the same id twice is a fault of the engine."""
+    def take(self, order: Order, *, again: bool) -> None:
+        """Take an order; the same id twice is a fault of the engine, unless it says `again` what it has said."""
+        if again:
+            assert self.tickets[order.client_order_id].order == order, "an order has changed"
+            return
         assert order.client_order_id not in self.tickets, "the same order was sent twice"
         self.tickets[order.client_order_id] = Ticket(order)
 
@@ -83,7 +86,7 @@ class PaperBroker:
         ]
         cash = self.cash
         body = {"kind": "account_snapshot", "cash": cash, "buying_power": max(ZERO, cash), "equity": cash}
-        return self._named(body | {"positions": positions})
+        return self._named(body | {"positions": positions, "open_orders": [_listed(ticket) for ticket in self.open]})
 
     def _say(self, kind: str, ticket: Ticket, **fields: Any) -> None:
         order = ticket.order
@@ -93,3 +96,11 @@ class PaperBroker:
     def _named(self, body: dict[str, Any]) -> dict[str, Any]:
         self.names += 1
         return body | {"event_id": f"event-{self.names}", "account_id": "paper"}
+
+
+def _listed(ticket: Ticket) -> dict[str, Any]:
+    """Return an open order as a snapshot lists it."""
+    order = ticket.order
+    known = {"client_order_id": order.client_order_id, "broker_order_id": f"b-{order.client_order_id}"}
+    terms = {"symbol": order.symbol, "side": order.side, "quantity": order.quantity}
+    return known | terms | {"filled_quantity": ticket.filled}

@@ -48,6 +48,8 @@ class Closing:
 class TaxLaw:
     """Fold the records of an account; `check` compares what they say with the law."""
 
+    KINDS = ("lot", "trade", "wash_sale", "fill", "order_status")
+
     def __init__(self) -> None:
         self.shares: dict[str, list[Share]] = defaultdict(list)
         self.closings: dict[str, Closing] = {}

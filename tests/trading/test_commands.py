@@ -251,19 +251,6 @@ def test_the_ledger_adds_up_and_stays_backed(amounts: list[Decimal]) -> None:
     assert balance == desk.row.reserve
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        {"kind": "arm_live", "until": "2026-03-02T21:00:00Z"},
-    ],
-)
-def test_what_this_build_does_not_do_is_refused_and_not_ignored(command: dict[str, Any]) -> None:
-    desk = Desk()
-    result = desk.command(**command)
-    assert result.accepted is False
-    assert result.error.startswith("not_supported")
-
-
 @pytest.mark.covers("R10.1")
 def test_earnings_entered_by_hand_count_at_once_for_what_is_held_bought_and_waiting() -> None:
     desk = Desk(now=at("20:30"))

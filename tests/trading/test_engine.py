@@ -13,7 +13,7 @@ from trading import dedupe, loss_sales, macro, tax_lots
 from trading.commands import MOST_COMMANDS
 from trading.effects import Order
 from trading.engine import react
-from trading.events import EVENT, AccountOpened, Clock, OwnEvent
+from trading.events import EVENT, AccountOpened, Clock, OwnEvent, Void
 from trading.micro_entries import MOST_TRENDS
 from trading.policy import TradingPolicy
 from trading.portfolio import Portfolio, SeenIds, row_bytes, row_hash
@@ -86,7 +86,7 @@ def test_every_kind_of_event_has_a_handler() -> None:
     from trading.engine import _HANDLERS  # noqa: PLC0415
 
     union = get_args(get_args(EVENT._type)[0])
-    assert set(union) <= set(_HANDLERS)
+    assert set(union) - {Void} <= set(_HANDLERS)  # a void is passed over before anything is done
     assert set(get_args(OwnEvent)) <= set(union)
 
 
@@ -112,7 +112,7 @@ def test_the_last_record_of_a_step_that_changed_the_account_is_its_state() -> No
     effects = desk.recommend()
     state: Any = effects[-1]
     assert (state.kind, state.seq, state.hash) == ("account_state", desk.seq, row_hash(desk.row))
-    assert Portfolio.model_validate_json(json.dumps(state.state)) == desk.row
+    assert Portfolio.model_validate_json(json.dumps(dict(state.state))) == desk.row
 
 
 # Anything that passes the schemas of the input topics may come, in any order, about anything.

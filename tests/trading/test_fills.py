@@ -138,20 +138,30 @@ def test_a_cancelled_exit_is_not_sold_again_before_its_fills_have_come() -> None
     assert [sale.quantity for sale in desk.orders("sell")] == [3, 1]
 
 
-def test_fills_that_never_come_are_given_up_after_two_snapshots() -> None:
+def test_fills_that_never_come_are_taken_from_two_snapshots() -> None:
     desk = buying()
     order = desk.orders()[0]
     desk.cancelled(order, cumulative=2)
     desk.clock(at("15:01"))
     desk.snapshot(cash="480", positions={"AAPL": 2})
-    assert len(desk.row.orders) == 1  # the snapshot before it was older than the cancel
+    assert len(desk.row.orders) == 1  # one snapshot may be older than the cancel
     desk.clock(at("15:02"))
     desk.snapshot(cash="480", positions={"AAPL": 2})
     assert desk.row.orders == ()
     assert desk.row.entries == ()
-    desk.snapshot(cash="480", positions={"AAPL": 2})
+    assert [(held.symbol, held.quantity, held.avg_entry_price) for held in desk.row.positions] == [("AAPL", 2, 10)]
     assert desk.row.cash == 480
-    assert [(position.symbol, position.quantity) for position in desk.row.foreign] == [("AAPL", 2)]
+    desk.snapshot(cash="480", positions={"AAPL": 2})
+    assert desk.row.reconciled
+
+
+def test_fills_that_never_come_and_that_no_snapshot_shows_are_given_up() -> None:
+    desk = buying()
+    desk.cancelled(desk.orders()[0], cumulative=2)
+    for _ in range(2):
+        desk.snapshot(cash="500", positions={})
+    assert (desk.row.orders, desk.row.entries, desk.row.positions) == ((), (), ())
+    assert desk.row.open_buy_holds == 0
 
 
 def test_more_filled_than_ordered_is_taken_as_the_broker_says() -> None:

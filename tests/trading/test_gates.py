@@ -263,6 +263,7 @@ def test_in_paper_mode_both_eligibilities_are_actionable_and_in_live_mode_one() 
         ("live", "live_eligible", True),
     ):
         desk = Desk(mode=mode)
+        desk.command("arm_live", until=at("21:00"))
         desk.recommend(mode=eligible)
         assert (desk.reason is None) == acts
         assert desk.reason in (None, "not_actionable")

@@ -1,11 +1,13 @@
 """The broker's account against ours (R1.6): the broker wins, but only over a difference that lasts."""
 
+import json
 from decimal import Decimal
 
 import pytest
 
-from tests.trading.desk import Desk, at
+from tests.trading.desk import ACCOUNT, Desk, at
 from trading import circuit_breaker
+from trading.inputs import AccountSnapshot
 
 D = Decimal
 
@@ -159,3 +161,27 @@ def test_a_short_position_at_the_broker_takes_ours_away_and_is_kept_apart() -> N
         desk.snapshot(positions={"AAPL": -2})
     assert desk.row.positions == ()
     assert [(each.symbol, each.quantity) for each in desk.row.foreign] == [("AAPL", -2)]
+
+
+def test_the_parts_of_a_position_count_together_and_what_no_symbol_of_ours_could_be_is_kept_apart() -> None:
+    desk = Desk(cash=None)
+    desk.snapshot(cash="500", positions={"SPY261218C00600000": 1, "BTC/USD": "0.5"})
+    assert [each.symbol for each in desk.row.foreign] == ["BTC/USD", "SPY261218C00600000"]
+    desk.hold()
+    foreign = [
+        {"symbol": each.symbol, "quantity": str(each.quantity), "avg_entry_price": "1"} for each in desk.row.foreign
+    ]
+    halves = [{"symbol": "AAPL", "quantity": "2", "avg_entry_price": "10"}] * 2
+    body = {"kind": "account_snapshot", "event_id": "parts", "account_id": ACCOUNT, "at": desk.now.isoformat()}
+    money = {"cash": "460", "buying_power": "460", "equity": "500"}
+    desk.send(AccountSnapshot.model_validate_json(json.dumps(body | money | {"positions": foreign + halves})))
+    assert (desk.row.unmatched, desk.row.reconciled) == ("", True)
+
+
+def test_the_row_with_fifty_orders_of_others_survives_a_restart() -> None:
+    desk = Desk(cash=None)
+    order = {"symbol": "KO", "side": "buy", "quantity": "1", "filled_quantity": "0", "client_order_id": None}
+    desk.snapshot(cash="500", open_orders=[order | {"broker_order_id": f"b-{number}"} for number in range(60)])
+    before = desk.row
+    desk.restart()
+    assert (desk.row, len(desk.row.foreign_orders)) == (before, 50)

@@ -7,7 +7,8 @@ from trading.status import portfolio_summary, status_of
 
 FIELDS = (
     "enabled paused trading_state risk_tier circuit_breaker active_pool reserve_pool total_value cash buying_power "
-    "open_buy_holds portfolio_heat max_portfolio_heat open_positions queued last_decision_at mode build as_of"
+    "open_buy_holds portfolio_heat max_portfolio_heat open_positions queued last_decision_at mode armed_until "
+    "build as_of"
 )
 
 
