@@ -49,7 +49,7 @@ def eventually(stack: Stack, found: Callable[[], Any], *, seconds: float = 60) -
     return value
 
 
-@pytest.mark.covers("R1.2")
+@pytest.mark.covers("R1.3", "R4.4")
 def test_a_recommendation_becomes_an_order_a_fill_and_a_position_at_alpaca_and_a_fall_sells_it(stack: Stack) -> None:
     outside = Outside(stack)
     stack.produce("companies", [market.company(SYMBOL, sector="financials")])
