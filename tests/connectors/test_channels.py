@@ -16,8 +16,8 @@ from connectors.outlets import outlets
 from connectors.sns import _ONCE
 from streams.settings import Settings
 from tests.fakes.gmail.server import FakeGmail, fake_gmail
-from tests.fakes.loopback import LeftLoopback, loopback_only
 from tests.fakes.sns.server import FakeSns, fake_sns
+from tests.loopback import LeftLoopback, loopback_only
 from trading.effects import Notification
 
 NUMBER, ADDRESS = "+15550007788", "canary@example.org"
