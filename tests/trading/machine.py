@@ -1,15 +1,15 @@
 """The whole state machine: an account's days, and what holds between any two of its events.
 
-The rules are those of `machine_account` (the fold), `machine_market`, `machine_broker`, `machine_operator` and
-`machine_signals`; `laws` says which check holds which invariant.
+The rules are those of `machine_account` (the fold), `machine_market`, `machine_broker`, `machine_operator`,
+`machine_signals` and `machine_gates`; `laws` says which check holds which invariant.
 """
 
 from hypothesis.stateful import invariant
 
-from tests.trading.machine_signals import Signals
+from tests.trading.machine_gates import Gates
 
 
-class Days(Signals):
+class Days(Gates):
     """An account's days, and what holds between any two of its events."""
 
     @invariant()

@@ -78,7 +78,7 @@ class Operator(Broker):
         self.command({"kind": "flag_earnings", "symbol": symbol, "earnings_on": on, "session": "amc"})
 
     @precondition(lambda self: self.portfolio.positions or self.portfolio.orders)
-    @rule(sure=st.integers(0, 5))
+    @rule(sure=st.integers(0, 3))
     def kill(self, sure: int) -> None:
         """Halt: everything is on its way out, or waits for the session."""
         if sure > 0:

@@ -10,6 +10,7 @@ import itertools
 import multiprocessing
 import os
 import sys
+import threading
 import time
 import traceback
 from collections import Counter
@@ -81,7 +82,8 @@ def _alone(number: int) -> Iterator[Batch]:
 def _beside_one_another(first: int, processes: int) -> Iterator[Batch]:
     """Yield batches as they end, as many at work as there are processes."""
     numbers = itertools.count(first)
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_end_with_the_parent) as pool:
         working: set[Future[Batch]] = {pool.submit(run, next(numbers)) for _ in range(processes)}
         try:
             while True:
@@ -93,6 +95,18 @@ def _beside_one_another(first: int, processes: int) -> Iterator[Batch]:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
                 process.terminate()  # a batch that is not needed any more
+
+
+def _end_with_the_parent() -> None:
+    """Leave no process behind, however the first one ends."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _arguments() -> argparse.Namespace:
