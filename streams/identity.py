@@ -38,13 +38,15 @@ class Bookmark:
     """Tell the broker how far a group has read that nobody joins: who reads what is said elsewhere."""
 
     def __init__(self, settings: Settings, group: str) -> None:
-        self._options = {**for_librdkafka(settings), "group.id": group, "enable.auto.commit": False}
+        self._settings = settings
+        self._group = group
         self._consumer: Consumer | None = None
 
     def put(self, positions: Mapping[tuple[str, int], int]) -> None:
         """Send the next offsets of these topics and partitions, for `committed` to return; awaits no answer."""
         if not positions:
             return
-        self._consumer = self._consumer or Consumer(self._options)
+        if self._consumer is None:
+            self._consumer = Consumer({**for_librdkafka(self._settings), "group.id": self._group})
         offsets = [TopicPartition(topic, partition, at) for (topic, partition), at in positions.items()]
         self._consumer.commit(offsets=offsets, asynchronous=True)
