@@ -77,10 +77,13 @@ class Ticks(NamedTuple):
         last, begin = len(order) - 1, 0
         if last == 0:
             return [Price(instants[0], prices[0])]
+        if instants[last] < instants[0].replace(second=0, microsecond=0) + _MINUTE:  # as nearly always
+            found = sorted({order.index(min(order)), order.index(max(order)), last})
+            return [Price(instants[place], prices[place]) for place in found]
         places = {last}
         while begin <= last:
             next_minute = instants[begin].replace(second=0, microsecond=0) + _MINUTE
-            end = last + 1 if instants[last] < next_minute else bisect.bisect_left(instants, next_minute, begin)
+            end = bisect.bisect_left(instants, next_minute, begin)
             minute = order[begin:end]
             places.add(begin + minute.index(min(minute)))
             places.add(begin + minute.index(max(minute)))
@@ -171,7 +174,11 @@ def _quickly(value: bytes) -> Ticks | None:
         written = [tick.at for tick in each]
         instants = list(map(dt.datetime.fromisoformat, written))
         prices, order = _numbers([tick.price for tick in each])
-        _numbers([tick.size for tick in (*each, found) if tick.size is not None])
+        sizes = [tick.size for tick in each if tick.size is not None]
+        if found.size is not None:
+            sizes.append(found.size)
+        if sizes:
+            _numbers(sizes)
         if (
             _SYMBOL.fullmatch(found.symbol)
             and (found.source is None or (found.source.isascii() and "\0" not in found.source))
@@ -197,8 +204,6 @@ def _numbers(numbers: list[Any]) -> tuple[list[str], list[float]]:
 
     JSON's own are written by their shortest digits, as the model reads them: 187.0 is 187.
     """
-    if not numbers:
-        return [], []
     try:
         joined = "".join(numbers)
     except TypeError:

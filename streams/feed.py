@@ -20,8 +20,8 @@ from streams.settings import Settings
 
 _WAIT_MS = 200
 _RETRY_SECONDS = 0.5
-# A slice is what is applied before others have their turn on the event loop: about a millisecond of ticks.
-_SLICE_WEIGHT = 96 * 1024
+# A slice is what is applied before others have their turn on the event loop: one or two milliseconds of ticks.
+_SLICE_WEIGHT = 128 * 1024
 _RECORD_WEIGHT = 1024
 
 _log = structlog.get_logger(__name__)

@@ -105,6 +105,8 @@ def test_single_ticks_jsons_own_numbers_and_fields_that_are_not_ours_go_the_quic
         batch(tick(0, "1", size=-1)),
         batch(tick(0, "1"), size="-1"),
         batch(tick(0, "1"), size="x"),
+        batch(tick(0, "1"), size=""),
+        batch(tick(0, "1", size="")),
         batch(tick(1), tick(0)),
         batch({"at": "2026-03-02T15:00:00", "price": "1"}),
         batch(tick(), {"at": "2026-03-02T15:00:00", "price": "1"}),

@@ -55,7 +55,7 @@ async def test_the_cursor_moves_after_the_record_was_applied_and_is_written_when
 
 async def test_the_cursor_of_a_feed_moves_after_its_records_were_applied_and_is_written_when_idle() -> None:
     table = CursorTable({})
-    source = FakeSource(p0=[record(n)._replace(value=b"x" * 60_000) for n in range(3)])
+    source = FakeSource(p0=[record(n)._replace(value=b"x" * 80_000) for n in range(3)])
     feed = Feed(TOPIC, source=source)
     feed.open({0: 0})
     feed.nudge({0: 3})

@@ -45,7 +45,7 @@ async def test_a_feed_that_is_not_open_gives_nothing() -> None:
 
 
 async def test_much_is_given_in_slices_between_which_others_have_their_turn() -> None:
-    heavy = [record(n)._replace(value=b"x" * 60_000) for n in range(5)]
+    heavy = [record(n)._replace(value=b"x" * 80_000) for n in range(5)]
     _, slices = opened(FakeSource(p0=heavy), {0: 0})
     turns: list[int] = []
 
@@ -91,7 +91,7 @@ async def test_what_ends_a_transaction_is_passed_over() -> None:
 
 
 async def test_a_revocation_waits_for_what_was_handed_over_and_nothing_more_is() -> None:
-    heavy = [record(n)._replace(value=b"x" * 100_000) for n in range(3)]
+    heavy = [record(n)._replace(value=b"x" * 140_000) for n in range(3)]
     source = FakeSource(p0=heavy)
     feed, slices = opened(source, {0: 0})
     assert await offsets(slices) == [0]
