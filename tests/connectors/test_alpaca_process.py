@@ -113,6 +113,9 @@ async def test_orders_cancels_checks_and_snapshots_come_through_the_process(
                 "prices": False,
                 "alpaca": True,
                 "trade_updates": False,
+                "delivery": False,
+                "sms": False,
+                "email": False,
             }
             assert all(each["ok"] for each in checks if each["name"] != "prices")
             assert fake.keys.secret_key not in running.log.read_text()

@@ -41,7 +41,12 @@ async def test_with_an_external_broker_nothing_trades_and_the_projection_runs(
     settings = with_database(settings_of(kafka, topic_prefix, tmp_path), database)
     async with topics_of(settings) as topics:
         with process(settings, STONKS_BROKER="external") as running:
-            running.until(lambda here: here.checks() == {"projection": True, "correlations": True, "hand_edits": True})
+            running.until(
+                lambda here: (
+                    here.checks()
+                    == dict.fromkeys(("projection", "correlations", "hand_edits", "delivery", "sms", "email"), True)
+                )
+            )
             assert running.get("/live")[1]["positions"] == {}
             await topics.send("orders", order())
             await rows_until(database, "orders", count=1)
@@ -145,7 +150,7 @@ async def test_the_projection_outlives_its_database_connection_and_the_broker_do
     name = database.rpartition("/")[2].partition("?")[0]
     async with topics_of(settings) as topics:
         with process(settings) as running:
-            running.until(lambda here: len(here.checks()) == 4 and all(here.checks().values()))
+            running.until(lambda here: len(here.checks()) == 7 and all(here.checks().values()))
             for number in range(1, 6):
                 await topics.send("records", alert(number))
                 others = f"datname = '{name}' AND pid <> pg_backend_pid()"

@@ -22,9 +22,11 @@ ENOUGH = 8  # snapshots: two for an order, two for its cancel, two for figures, 
 class SharedBroker(PaperBroker):
     """A broker that refuses to sell what it does not have: others may have sold it."""
 
-    def take(self, order: Order) -> None:
-        """Take an order, or reject it."""
-        super().take(order)
+    def take(self, order: Order, *, again: bool) -> None:
+        """Take an order, or reject it; what was taken before is answered already."""
+        super().take(order, again=again)
+        if again:
+            return
         ticket = self.tickets[order.client_order_id]
         promised = sum((each.left for each in self.open if each.order.symbol == order.symbol), D(0))
         if order.side == "sell" and promised > self.shares.get(order.symbol, D(0)):
