@@ -160,6 +160,7 @@ class Portfolio(Frozen):
     moved_since_snapshot: bool = True
     snapshot_at: Instant | None = None
     snapshot_id: Id | None = None
+    earlier_snapshots: tuple[Id, ...] = ()
     initial_capital: Exact | None = None
 
     cash: Exact = ZERO

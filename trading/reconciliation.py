@@ -16,13 +16,20 @@ from trading.step import Step
 
 Difference = dict[str, Any]
 MOST_TOLD = 20
+KEPT_SNAPSHOTS = 60  # an hour of them: what a killed `intake` tells again is younger
 
 
 def on_snapshot(step: Step, event: AccountSnapshot) -> None:
     """Open the account on the first snapshot; compare, and where it must be adjust, on every later one."""
-    if event.event_id == step.portfolio.snapshot_id:
-        return  # the same snapshot twice is not two in a row
-    step.change(buying_power=event.buying_power, snapshot_at=step.now, snapshot_id=event.event_id)
+    last, earlier = step.portfolio.snapshot_id, step.portfolio.earlier_snapshots
+    if event.event_id == last or event.event_id in earlier:
+        return  # the same snapshot twice is not two in a row, and one that is told again shows what is past
+    step.change(
+        buying_power=event.buying_power,
+        snapshot_at=step.now,
+        snapshot_id=event.event_id,
+        earlier_snapshots=(*earlier, last)[-KEPT_SNAPSHOTS:] if last is not None else (),
+    )
     adopted = foreign_orders.adopt(step, event)
     if step.portfolio.initial_capital is None:
         _open(step, event, adopted)

@@ -48,6 +48,21 @@ def test_what_the_broker_held_before_us_is_kept_apart_and_never_bought() -> None
     assert desk.row.reconciled
 
 
+def test_snapshots_that_are_told_again_show_what_is_past_and_are_passed_over() -> None:
+    """A killed `intake` tells again what it told: two old snapshots in a row must not take a newer position away."""
+    desk = Desk()
+    for name in ("s-1", "s-2"):
+        desk.snapshot(event_id=name)
+    told = [event for _, event in desk.log if isinstance(event, AccountSnapshot) and event.event_id in {"s-1", "s-2"}]
+    desk.hold()
+    held = desk.row.position("AAPL")
+    assert held is not None
+    for event in told:
+        desk.send(event)
+    assert desk.row.position("AAPL") == held
+    assert desk.row.reconciled
+
+
 def test_a_difference_once_stops_entries_and_twice_in_a_row_is_taken_over() -> None:
     desk = Desk()
     desk.hold()
