@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from migrations.runner import migrate
+from streams.identity import committed
+from streams.settings import Settings
+from streams.topics import APP, FEED_GROUP, PRICES
 from tests.integration import market
 from tests.integration.engine import Producer, engine
 from tests.integration.harness import KEYED_BY, PARTITIONS, Json, Stack, eventually, frozen
@@ -197,16 +199,17 @@ async def test_a_worker_opens_no_account_before_postgresql_has_said_that_it_know
 
 
 def _group_has_read(stack: Stack) -> bool:
-    """Tell whether the workers' group has committed all that lies in the topics that a worker applies."""
-    consumer = Consumer({"bootstrap.servers": stack.endpoints["kafka"], "group.id": "stonks", "log_level": 0})
+    """Tell whether all that lies in the topics that a worker applies is committed, prices by their own group."""
     ends: dict[tuple[str, int], int] = {}
     for topic in (*KEYED_BY, "account-inbox", "stop-levels"):
         for message in stack.read(topic):
             here = message.topic, message.partition
             ends[here] = max(ends.get(here, 0), message.offset + 1)
-    found = consumer.committed([TopicPartition(*here) for here in ends], timeout=10)
-    consumer.close()
-    return all(place.offset == ends[place.topic, place.partition] for place in found)
+    here_now = Settings(kafka=stack.endpoints["kafka"])
+    found = {}
+    for group, is_prices in ((APP, False), (FEED_GROUP, True)):
+        found |= committed(here_now, group, [here for here in ends if (here[0] == PRICES) is is_prices])
+    return found == ends
 
 
 def _lose_tables(stack: Stack) -> None:
