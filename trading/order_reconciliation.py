@@ -4,6 +4,10 @@ What two snapshots in a row show of an order, with nothing told of it in between
 figures prove, and its end when it is not listed any more. A buy ends at once, its cancel sent ahead, so that a
 connector which still has it never places it; a sell ends two snapshots after its cancel at the earliest, because
 another one takes its place.
+
+That an order is not listed says something once the broker has said a word of it. Until then a snapshot may be older
+than the order, however late it is read, as when a worker comes back to a backlog: only one whose own instant is long
+after the order counts. Without such an instant the order waits for its answer, or for its cancel's (`order_watch`).
 """
 
 from decimal import Decimal
@@ -13,6 +17,7 @@ from trading import exits, fills
 from trading.foreign_orders import listed
 from trading.inputs import AccountSnapshot, BrokerOrder, OrderFill
 from trading.money import ZERO, divided, settled, total
+from trading.order_watch import ANSWER_WITHIN
 from trading.outcomes import ENDED
 from trading.portfolio import LiveOrder
 from trading.step import Step
@@ -22,10 +27,14 @@ _ASKED_AGAIN = "asked again"  # the doubt of an ended order whose second cancel 
 
 
 class Shown(NamedTuple):
-    """What a snapshot shows of an order: its listing, and the shares of its symbol beyond those that we know of."""
+    """What a snapshot shows of an order: its listing, and the shares of its symbol beyond those that we know of.
+
+    It is late when the broker made it so long after the order that the order should have had its answer.
+    """
 
     listing: BrokerOrder | None
     surplus: Decimal
+    is_late: bool
 
 
 def compare(step: Step, event: AccountSnapshot) -> tuple[tuple[dict[str, Any], ...], bool]:
@@ -36,7 +45,8 @@ def compare(step: Step, event: AccountSnapshot) -> tuple[tuple[dict[str, Any], .
         order = step.portfolio.live_order(client_order_id)
         if order is None:
             continue  # those done lately are so many, and no more
-        shown = Shown(listed(event, order), surplus(step, event, order.symbol))
+        is_late = event.at is not None and event.at >= order.created_at + ANSWER_WITHIN
+        shown = Shown(listed(event, order), surplus(step, event, order.symbol), is_late)
         doubt = _doubt(order, shown)
         doubted = doubted or bool(doubt)
         if doubt and doubt == order.doubt:
@@ -61,8 +71,15 @@ def _doubt(order: LiveOrder, shown: Shown) -> str:
         return "open" if shown.listing is not None and order.status != "filled" else ""
     if shown.listing is not None and shown.listing.filled_quantity <= order.filled:
         return ""
+    if order.status == "new" and shown.listing is None and _moved(order, shown) <= 0 and not shown.is_late:
+        return ""
     filled = "not open" if shown.listing is None else f"{shown.listing.filled_quantity:f} filled"
     return f"{filled}, {shown.surplus:f} beyond ours"
+
+
+def _moved(order: LiveOrder, shown: Shown) -> Decimal:
+    """Return how many shares have moved the way of the order without being known of."""
+    return shown.surplus if order.side == "buy" else -shown.surplus
 
 
 def _note(step: Step, order: LiveOrder, doubt: str) -> None:
@@ -102,8 +119,7 @@ def _settle(step: Step, order: LiveOrder, shown: Shown, event: AccountSnapshot) 
 
 def _take_over_fills(step: Step, order: LiveOrder, shown: Shown, event: AccountSnapshot) -> None:
     """Count the shares that the broker has filled and nobody told of, at the price that its figures imply."""
-    moved = shown.surplus if order.side == "buy" else -shown.surplus
-    told = moved if shown.listing is None else shown.listing.filled_quantity - order.filled
+    told = _moved(order, shown) if shown.listing is None else shown.listing.filled_quantity - order.filled
     quantity = min(order.remaining, max(ZERO, told))
     if quantity <= 0:
         return

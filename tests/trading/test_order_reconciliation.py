@@ -1,5 +1,6 @@
 """The broker's open orders against ours (R1.6): missing fills are found, lost ones end once, foreign ones stay."""
 
+import datetime as dt
 from decimal import Decimal
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from tests.trading.desk import ACCOUNT, Desk, at
 from trading.events import WorkerStarted
+from trading.order_watch import ANSWER_WITHIN
 from trading.portfolio import LiveOrder, row_bytes
 
 D = Decimal
@@ -119,10 +121,11 @@ def test_a_buy_that_two_snapshots_do_not_list_ends_and_is_never_sent_again(state
     desk, order = buying()
     if state != "new":
         desk.broker(f"order_{state}", order, reason="timeout")
-    desk.snapshot(positions={})
+    seen_at = order.created_at + (ANSWER_WITHIN if state == "new" else dt.timedelta())
+    desk.snapshot(positions={}, at=seen_at)
     assert len(desk.row.orders) == 1
     assert desk.row.reconciled
-    desk.snapshot(positions={})
+    desk.snapshot(positions={}, at=seen_at)
     assert desk.row.orders == ()
     assert desk.row.entries == ()
     assert desk.row.open_buy_holds == 0
@@ -138,6 +141,20 @@ def test_a_buy_that_two_snapshots_do_not_list_ends_and_is_never_sent_again(state
     assert len(desk.orders()) == 1
 
 
+@pytest.mark.parametrize("seen_at", [None, dt.timedelta(), ANSWER_WITHIN - dt.timedelta(seconds=1)])
+def test_an_order_of_which_the_broker_said_no_word_is_not_ended_by_snapshots_that_may_be_older(
+    seen_at: dt.timedelta | None,
+) -> None:
+    """A worker that comes back to a backlog reads snapshots that were made before it sent the order."""
+    for desk, order in (buying(), selling()):
+        for _ in range(4):
+            desk.snapshot(at=None if seen_at is None else order.created_at + seen_at)
+        assert [live.client_order_id for live in desk.row.orders] == [order.client_order_id]
+        assert (desk.row.reconciled, desk.cancels) == (True, [])
+        desk.fill(order, "10")
+        assert desk.row.orders == ()
+
+
 def test_an_order_that_is_listed_again_or_heard_of_in_between_is_not_given_up() -> None:
     desk, order = buying()
     desk.snapshot(positions={})
@@ -150,6 +167,7 @@ def test_an_order_that_is_listed_again_or_heard_of_in_between_is_not_given_up() 
 
 def test_a_given_up_buy_that_fills_after_all_opens_a_position_with_levels() -> None:
     desk, order = buying()
+    desk.accept(order)
     for _ in range(2):
         desk.snapshot(positions={})
     desk.restart()
@@ -165,6 +183,7 @@ def test_a_given_up_buy_that_fills_after_all_opens_a_position_with_levels() -> N
 
 def test_a_part_of_a_given_up_buy_that_fills_after_all_completes_its_entry() -> None:
     desk, order = buying()
+    desk.accept(order)
     for _ in range(2):
         desk.snapshot(positions={})
     desk.fill(order, "10", cumulative=1)
@@ -223,6 +242,7 @@ def test_a_sale_that_nobody_told_of_is_a_trade_at_the_price_that_cash_implies() 
 
 def test_an_exit_that_two_snapshots_do_not_list_is_asked_back_and_sent_once_more_when_that_is_confirmed() -> None:
     desk, order = selling()
+    desk.accept(order)
     for _ in range(2):
         desk.snapshot()
     assert [each.client_order_id for each in desk.cancels] == [order.client_order_id]
@@ -235,7 +255,8 @@ def test_an_exit_that_two_snapshots_do_not_list_is_asked_back_and_sent_once_more
 
 
 def test_an_exit_whose_cancel_is_not_answered_either_goes_out_again_after_two_more_snapshots() -> None:
-    desk, _ = selling()
+    desk, order = selling()
+    desk.accept(order)
     for _ in range(3):
         desk.snapshot()
     desk.mark("AAPL", "10")
