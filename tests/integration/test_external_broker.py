@@ -184,6 +184,9 @@ def test_a_snapshot_that_runs_ahead_of_its_fill_changes_nothing(broker: Outsider
 def test_an_order_that_is_gone_ends_once_and_a_fill_after_all_is_kept_and_protected(broker: Outsider) -> None:
     order = broker.buy()
     broker.report(times=2)
+    assert broker.order_states(order["symbol"]) == [("buy", "new")]  # both may be older than the order
+    broker.accept(order)
+    broker.report(times=2)
     assert D(broker.status()["open_buy_holds"]) == 0
     [cancel] = broker.stack.bodies("order-cancels", account_id=broker.account)
     assert cancel["client_order_id"] == order["client_order_id"]
@@ -254,6 +257,7 @@ def test_an_exit_that_the_broker_does_not_have_goes_out_again_once_its_cancel_is
     symbol = broker.hold()
     broker.tick(symbol, "37.90", "14:01")
     [lost] = broker.orders(side="sell")
+    broker.accept(lost)
     broker.report(times=2)
     [cancel] = broker.stack.bodies("order-cancels", account_id=broker.account)
     assert cancel["client_order_id"] == lost["client_order_id"]

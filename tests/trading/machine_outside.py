@@ -13,6 +13,7 @@ from tests.trading.machine_account import SYMBOLS
 from tests.trading.machine_signals import Signals
 from tests.trading.paper_broker import PaperBroker
 from trading.effects import Order
+from trading.order_watch import ANSWER_WITHIN
 
 D = Decimal
 LOST = st.sampled_from(["order", "fill", "part"])
@@ -101,6 +102,7 @@ class Outside(Signals):
                 shares = ticket.left if what == "fill" else min(D(1), ticket.left)
                 self.broker.fill(ticket, shares, price=self.prices[ticket.order.symbol], fee=D(0))
                 self.broker.mail.clear()
+        self.now += ANSWER_WITHIN  # before, a snapshot may be older than an order that nobody has answered
         for _ in range(reports):
             self.report()
 
@@ -145,6 +147,7 @@ class Outside(Signals):
             self.broker.end(ticket)
         self.deliver_all()
         self.strangers = []
+        self.now += ANSWER_WITHIN
         for _ in range(ENOUGH):
             self.report()
             self.deliver_all()
