@@ -71,7 +71,8 @@ def _doubt(order: LiveOrder, shown: Shown) -> str:
         return "open" if shown.listing is not None and order.status != "filled" else ""
     if shown.listing is not None and shown.listing.filled_quantity <= order.filled:
         return ""
-    if order.status == "new" and shown.listing is None and _moved(order, shown) <= 0 and not shown.is_late:
+    is_unheard_of = order.status == "new" and order.off_book_at is None
+    if is_unheard_of and shown.listing is None and _moved(order, shown) <= 0 and not shown.is_late:
         return ""
     filled = "not open" if shown.listing is None else f"{shown.listing.filled_quantity:f} filled"
     return f"{filled}, {shown.surplus:f} beyond ours"
