@@ -34,6 +34,7 @@ class Offsets:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._consumer: AIOKafkaConsumer | None = None
+        self._met: set[str] = set()
         self.connected = asyncio.Event()
         self._admin = AdminClient(for_librdkafka(settings))
 
@@ -50,6 +51,7 @@ class Offsets:
             try:
                 await consumer.start()
                 self._consumer = consumer
+                self._met = set()
                 self.connected.set()
                 await asyncio.Event().wait()
             except (KafkaError, OSError) as error:
@@ -74,8 +76,11 @@ class Offsets:
 
     async def _ask(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
         consumer = self._connected()
+        new = {place.topic: place for place in places if place.topic not in self._met}
         try:
             async with asyncio.timeout(SECONDS_TO_ANSWER):
+                await asyncio.gather(*(consumer.end_offsets([place]) for place in new.values()))  # each costs a wait
+                self._met.update(new)
                 ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
         except (KafkaError, OSError) as error:  # TimeoutError is an OSError
             raise away("kafka", KAFKA_AWAY) from error
