@@ -80,7 +80,7 @@ def pursue(step: Step, symbol: str) -> None:
     """Send the exit that is wanted in a symbol, when nothing stands in its way."""
     position = step.portfolio.position(symbol)
     session = trading_window.session_at(step.now)
-    if position is None or position.exit is None or session is None:
+    if position is None or position.exit is None or session is None or step.portfolio.awaited_snapshots > 0:
         return
     if position.exit.wanted_at < session.open_at and not _has_waited(step, position, session=session):
         return

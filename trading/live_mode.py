@@ -15,6 +15,7 @@ from trading.portfolio import NEVER, Portfolio
 from trading.step import Step
 
 Refusal = tuple[str, str]
+SNAPSHOTS = 2  # in a row, and alike, as for every difference
 _FIRST = -2  # before all that happens at the close itself
 
 
@@ -46,7 +47,9 @@ def expiry_due(portfolio: Portfolio, until: dt.datetime) -> Iterator[Due]:
 def adopt(step: Step, mode: Literal["paper", "live"]) -> None:
     """Trade in the mode that the stack was started in; after a change nothing is armed and the operator is told.
 
-    What is held then was bought at the other broker, so that no entry goes before this one's account is known.
+    What is held then was bought in the other account, so that nothing is traded before this one has shown what it
+    holds: sold unseen, those shares would be a short sale. An exit that is wanted meanwhile goes out then. One snapshot
+    does not do: it may be the last of the other account, read late.
     """
     before = step.portfolio
     if mode == before.mode:
@@ -57,9 +60,10 @@ def adopt(step: Step, mode: Literal["paper", "live"]) -> None:
     if not held:
         step.alert("The trading mode has changed", body=what)
         return
-    step.change(paused=True, reconciled=False)
+    step.change(paused=True, reconciled=False, awaited_snapshots=SNAPSHOTS)
     body = (
-        f"{what} {', '.join(held)} belong to the other account: entries are paused until you resume. "
+        f"{what} {', '.join(held)} belong to the other account: entries are paused until you resume, "
+        "and exits wait until this account has shown what it holds. "
         f"Start with STONKS_MODE={before.mode} again to have them looked after."
     )
     step.alert("The trading mode has changed with positions open", body=body, severity="critical")

@@ -158,6 +158,7 @@ class Portfolio(Frozen):
     reconciled: bool = False
     unmatched: str = ""
     moved_since_snapshot: bool = True
+    awaited_snapshots: int = 0
     snapshot_at: Instant | None = None
     snapshot_id: Id | None = None
     earlier_snapshots: tuple[Id, ...] = ()

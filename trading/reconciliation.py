@@ -7,7 +7,7 @@ no pass of its own: all that the broker said meanwhile lies in the log.
 
 from typing import Any
 
-from trading import equity, foreign_orders, gone_shares, ids, order_reconciliation
+from trading import equity, exits, foreign_orders, gone_shares, ids, live_mode, order_reconciliation
 from trading.inputs import AccountSnapshot, BrokerPosition
 from trading.money import CENT, ZERO
 from trading.portfolio import Portfolio
@@ -56,6 +56,7 @@ def _compare(step: Step, event: AccountSnapshot, *, doubted: bool) -> None:
         if not doubted and (not portfolio.reconciled or portfolio.unmatched):
             step.record(Reconciliation, clean=True, adjusted=False, differences=())
         step.change(reconciled=portfolio.reconciled or not doubted, unmatched="", moved_since_snapshot=False)
+        _await_fewer(step, by=1)
         return
     seen_before = ids.of("difference", *(f"{each}" for each in differences))
     repeated = portfolio.unmatched == seen_before and not portfolio.moved_since_snapshot
@@ -66,6 +67,23 @@ def _compare(step: Step, event: AccountSnapshot, *, doubted: bool) -> None:
         moved_since_snapshot=doubted,
         reconciled=portfolio.reconciled and not repeated and bool(portfolio.orders),
     )
+    _await_fewer(step, by=live_mode.SNAPSHOTS if repeated else 0)
+
+
+def _await_fewer(step: Step, *, by: int) -> None:
+    """Count a snapshot of the account that a new mode trades in; after the last sell what was to be sold and is there.
+
+    One that shows something else than the row, or than the one before, begins the count anew; so does one beside a live
+    order, which is of the account before and hides its symbol.
+    """
+    awaited = step.portfolio.awaited_snapshots
+    if awaited == 0:
+        return
+    counts = by > 0 and not step.portfolio.orders
+    step.change(awaited_snapshots=max(0, awaited - by) if counts else live_mode.SNAPSHOTS)
+    if step.portfolio.awaited_snapshots == 0:
+        for position in step.portfolio.positions:
+            exits.judge(step, position.symbol)
 
 
 def _open(step: Step, event: AccountSnapshot, adopted: tuple[Difference, ...]) -> None:

@@ -192,8 +192,71 @@ def test_a_book_of_the_other_mode_pauses_entries_and_is_told_of_at_once(before: 
     assert (alert.severity, "AAPL" in alert.body) == ("critical", True)
     assert f"STONKS_MODE={before}" in alert.body
     assert (desk.row.mode, desk.row.paused, desk.row.reconciled) == (after, True, False)
-    desk.mark("AAPL", position.stop_price, reason="stop")  # an exit passes all the same
-    assert desk.orders("sell")[-1].purpose == "stop_loss"
+    desk.mark("AAPL", position.stop_price, reason="stop")
+    assert desk.orders("sell") == []  # this account may not have what the other one bought
+    desk.snapshot()  # it may be the other's last, read late
+    assert desk.orders("sell") == []
+    desk.snapshot()
+    [sell] = desk.orders("sell")
+    assert (sell.symbol, sell.purpose, sell.quantity) == ("AAPL", "stop_loss", position.quantity)
+
+
+def test_what_the_account_of_the_new_mode_does_not_hold_is_never_sold_there() -> None:
+    desk = Desk()
+    position, kept = desk.hold(), desk.hold("MSFT", sector="other")
+    start_in(desk, "live")
+    for symbol, stop in (("AAPL", position.stop_price), ("MSFT", kept.stop_price)):
+        desk.mark(symbol, stop, reason="stop")
+    desk.snapshot()  # the paper account's last, read late
+    for _ in range(2):
+        assert desk.orders("sell") == []
+        desk.snapshot(cash="500", positions={"MSFT": 1})
+    assert [(each.symbol, each.quantity) for each in desk.orders("sell")] == [("MSFT", 1)]
+    assert [(each.symbol, each.quantity) for each in desk.row.positions] == [("MSFT", 1)]
+
+
+def test_an_order_that_lived_through_the_change_is_settled_before_anything_is_sold() -> None:
+    desk = Desk()
+    position = desk.hold()
+    desk.mark("AAPL", position.stop_price, reason="stop")
+    [sell] = desk.orders("sell")
+    desk.accept(sell)
+    start_in(desk, "live")
+    for _ in range(5):  # two show that the order is gone, two that the shares are
+        desk.snapshot(cash="500", positions={})
+    assert desk.orders("sell") == [sell]
+    assert desk.row.positions == ()
+    assert desk.row.awaited_snapshots == 0
+
+
+def test_shares_behind_an_order_that_nobody_answered_are_not_sold_when_it_ends() -> None:
+    desk = Desk()
+    desk.recommend()
+    desk.fill(desk.orders()[0])  # the first of three tranches
+    for moment in ("15:14", "15:15"):
+        desk.mark("AAPL", "10", at=at(moment))
+        desk.clock(at(moment))
+    second = desk.orders("buy")[1]
+    start_in(desk, "live")
+    desk.mark("AAPL", desk.row.positions[0].stop_price, reason="stop")
+    for _ in range(3):  # the order hides from them that the shares are not there
+        desk.snapshot(positions={})
+    desk.cancelled(second)
+    for _ in range(3):
+        assert desk.orders("sell") == []
+        desk.snapshot(cash="500", positions={})
+    assert desk.row.positions == ()
+
+
+def test_the_way_back_sells_what_was_to_be_sold() -> None:
+    desk = Desk()
+    position = desk.hold()
+    start_in(desk, "live")
+    desk.mark("AAPL", position.stop_price, reason="stop")
+    start_in(desk, "paper")
+    desk.snapshot()
+    desk.snapshot()
+    assert [each.purpose for each in desk.orders("sell")] == ["stop_loss"]
 
 
 STEPS = st.lists(
