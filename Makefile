@@ -23,7 +23,7 @@ help:
 	@echo 'make demo   a year of prices through the whole engine, with 500 dollars'
 	@echo 'make test   every test, on a real Kafka and PostgreSQL'
 	@echo 'make soak   a million random events through the state machine; EVENTS=, SEED='
-	@echo 'make bench  what one event costs; BENCH=latency, throughput, restart start a stack'
+	@echo 'make bench  what one event costs; BENCH=latency, throughput, restart, outage start a stack'
 	@echo 'make docs   docs/requirements.md, from its sources'
 	@echo 'make lint   ruff and mypy --strict'
 	@echo 'make lock   resolve requirements.lock again'

@@ -5,9 +5,11 @@ two messages are asked for, one a channel: there is always something to deliver.
 """
 
 import asyncio
+import contextlib
 import itertools
 import json
 import time
+from collections.abc import AsyncIterator
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
@@ -52,36 +54,53 @@ def measure(samples: int = 50) -> None:
     for name, values in taken.items():
         say(f"recommendation to decision, channels {name}", spread(values, unit="ms"))
     for part in (0.5, 0.95):
-        say(f"ratio dead to alive at p{part * 100:.0f}", f"{_ratio(taken, part):.2f}")
-
-
-def _ratio(taken: dict[str, list[float]], part: float) -> float:
-    return quantile(taken["dead"], part) / quantile(taken["alive"], part)
+        ratio = quantile(taken["dead"], part) / quantile(taken["alive"], part)
+        say(f"ratio dead to alive at p{part * 100:.0f}", f"{ratio:.2f}")
 
 
 async def _block(stack: Stack, numbers: "itertools.count[int]", samples: int) -> list[float]:
-    kafka = stack.endpoints["kafka"]
+    async with sampling(stack.endpoints["kafka"]) as sampler:
+        taken = []
+        for _ in range(samples):
+            number = next(numbers)
+            await sampler.ask_for_messages(number)
+            await asyncio.sleep(0.1)
+            taken.append(await sampler.decide(number, at=market.instant(DAY, "14:01")))
+        return taken
+
+
+class Sampler:
+    """Send what one sample takes, and time it."""
+
+    def __init__(self, producer: AIOKafkaProducer, decisions: AIOKafkaConsumer) -> None:
+        self._producer, self._decisions = producer, decisions
+
+    async def ask_for_messages(self, number: int) -> None:
+        """Ask for a test message on each channel."""
+        for channel in ("sms", "email"):
+            command = market.command("test_notification", f"t-{channel}-{number}", ACCOUNT, channel=channel)
+            await self._producer.send_and_wait("commands", json.dumps(command).encode(), key=ACCOUNT.encode())
+
+    async def decide(self, number: int, *, at: str) -> float:
+        """Return the milliseconds from a recommendation of an instant to its decision."""
+        signal = market.recommendation(SYMBOL, f"bench-{number}", at, confidence="0.1")
+        began = time.perf_counter()
+        await self._producer.send_and_wait("recommendations", json.dumps(signal).encode(), key=SYMBOL.encode())
+        await self._decisions.getone()
+        return (time.perf_counter() - began) * 1000
+
+
+@contextlib.asynccontextmanager
+async def sampling(kafka: str) -> AsyncIterator[Sampler]:
+    """Join the broker, at the end of the account's decisions."""
     producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all")
     decisions = AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False, auto_offset_reset="latest")
     await producer.start()
     await decisions.start()
     decisions.assign([TopicPartition("decisions", partition_for(ACCOUNT.encode(), PARTITIONS))])
     await decisions.seek_to_end()
-    taken = []
     try:
-        for _ in range(samples):
-            number = next(numbers)
-            for channel in ("sms", "email"):
-                command = market.command("test_notification", f"t-{channel}-{number}", ACCOUNT, channel=channel)
-                await producer.send_and_wait("commands", json.dumps(command).encode(), key=ACCOUNT.encode())
-            await asyncio.sleep(0.1)
-            at = market.instant(DAY, "14:01")
-            signal = market.recommendation(SYMBOL, f"bench-{number}", at, confidence="0.1")
-            began = time.perf_counter()
-            await producer.send_and_wait("recommendations", json.dumps(signal).encode(), key=SYMBOL.encode())
-            await decisions.getone()
-            taken.append((time.perf_counter() - began) * 1000)
+        yield Sampler(producer, decisions)
     finally:
         await decisions.stop()
         await producer.stop()
-    return taken
