@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/installed
 # Days of the demo a second; 0 is as fast as it goes.
 SPEED ?= 0
 
-# Measurements of `make bench`; the others start a stack: latency, throughput, restart.
+# Measurements of `make bench`; the others start a stack: latency, throughput, restart, messages, outage.
 BENCH ?= react
 
 # Events of the soak, and the first of its seeds.
@@ -23,7 +23,7 @@ help:
 	@echo 'make demo   a year of prices through the whole engine, with 500 dollars'
 	@echo 'make test   every test, on a real Kafka and PostgreSQL'
 	@echo 'make soak   a million random events through the state machine; EVENTS=, SEED='
-	@echo 'make bench  what one event costs; BENCH=latency, throughput, restart, outage start a stack'
+	@echo 'make bench  what one event costs; BENCH=latency, throughput, restart, messages, outage start a stack'
 	@echo 'make docs   docs/requirements.md, from its sources'
 	@echo 'make lint   ruff and mypy --strict'
 	@echo 'make lock   resolve requirements.lock again'
