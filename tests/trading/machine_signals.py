@@ -246,6 +246,7 @@ class Signals(Operator):
         decided = {source for kind, source in self.laws.seen.by_source if kind == "trend"}
         if event.kind == "trend" and event.trend.trend_id not in decided:
             return  # micro trading was off: it left no trace, and may come again
+        self.send({"kind": "clock"})  # what a shorter interval has made due already falls due now
         before = self.portfolio
         effects = self.fold(event)
         assert self.portfolio.model_copy(update={"seq": before.seq}) == before
