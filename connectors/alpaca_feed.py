@@ -64,6 +64,7 @@ class MarketFeed:
         """Leave a connection that is open and says nothing, and join anew."""
         _log.warning("the market data is joined anew", reason=reason)
         self._check.fails(reason)
+        self.has_heard = False  # of the connection that is to come
         self._again.set()
 
     async def follow(self) -> None:

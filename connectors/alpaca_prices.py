@@ -215,7 +215,7 @@ class AlpacaPrices:
             self._mute_limit = min(self._mute_limit * 2, self._rhythm.longest)
             self._feed.restart(f"the stream is open and mute for {silent:.0f} s")
             self._is_mute = True
-        if self._feed.has_heard:
+        elif self._feed.has_heard:
             self._is_mute, self._mute_limit = False, self._rhythm.mute
         return "the stream is mute" if self._is_mute else ""
 

@@ -33,6 +33,11 @@ class Outside:
     def set_price(self, symbol: str, price: str) -> None:
         assert self._http.post("/prices", json={symbol: price}).status_code == 204
 
+    def mute_prices(self) -> None:
+        """Let the stream of prices stay open and say nothing more; REST goes on."""
+        fault = {"kind": "mute", "path": "/v2/iex", "times": 0}
+        assert self._http.post("/faults", json=fault).status_code == 200
+
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
@@ -49,20 +54,24 @@ def eventually(stack: Stack, found: Callable[[], Any], *, seconds: float = 60) -
     return value
 
 
-@pytest.mark.covers("R1.3", "R4.4")
-def test_a_recommendation_becomes_an_order_a_fill_and_a_position_at_alpaca_and_a_fall_sells_it(stack: Stack) -> None:
-    outside = Outside(stack)
+def buy(stack: Stack, outside: Outside) -> dict[str, Any]:
+    """Recommend until the symbol has its past, since prices come by themselves; return the decision that acts."""
     stack.produce("companies", [market.company(SYMBOL, sector="financials")])
 
     def decided() -> Any:
-        """Recommend until the symbol has its past: its prices come by themselves."""
         name = f"r-{time.monotonic_ns()}"
         stack.produce("recommendations", [market.recommendation(SYMBOL, name, outside.now().isoformat())])
         stack.until_lag_zero(projected=True)
         first = stack.get("/api/trading/decisions", ticker=SYMBOL)["items"][0]
         return first["decision"] == "act" and first
 
-    decision = eventually(stack, decided)
+    return dict(eventually(stack, decided))
+
+
+@pytest.mark.covers("R1.3", "R4.4")
+def test_a_recommendation_becomes_an_order_a_fill_and_a_position_at_alpaca_and_a_fall_sells_it(stack: Stack) -> None:
+    outside = Outside(stack)
+    decision = buy(stack, outside)
     [position] = eventually(stack, lambda: stack.get("/api/trading/positions")["items"])
     assert position["symbol"] == SYMBOL
 
@@ -80,6 +89,32 @@ def test_a_recommendation_becomes_an_order_a_fill_and_a_position_at_alpaca_and_a
     eventually(stack, lambda: not stack.get("/api/trading/positions")["items"])
     fills = outside.log("fill")
     assert sum(float(one["qty"]) * (1 if one["side"] == "buy" else -1) for one in fills) == 0
+
+
+@pytest.mark.covers("R4.4", "R4.8")
+def test_a_mute_stream_sells_nothing_and_rest_brings_the_price_that_does(stack: Stack) -> None:
+    outside = Outside(stack)
+    buy(stack, outside)
+    [position] = eventually(stack, lambda: stack.get("/api/trading/positions")["items"])
+    outside.mute_prices()
+    silent = "The price stream is silent"
+    told = eventually(stack, lambda: [one for one in stack.bodies("notifications") if one["subject"] == silent])
+    assert [one["severity"] for one in told] == ["warning"]
+
+    def prices() -> list[float]:
+        bodies = [message.body for message in stack.read("price-ticks")]
+        ticks = [tick for body in bodies if body["symbol"] == SYMBOL for tick in body.get("ticks") or [body]]
+        return [float(tick["price"]) for tick in ticks]
+
+    stop, target = float(position["stop_price"]), float(position["target_price"])
+    chosen = float(f"{(stop + target) / 2 + 0.07:.2f}")
+    outside.set_price(SYMBOL, f"{chosen}")
+    eventually(stack, lambda: chosen in prices())  # within a minute, and not by the stream
+    stack.until_lag_zero(projected=True)
+    [still] = stack.get("/api/trading/positions")["items"]
+    assert (still["quantity"], still["position_id"]) == (position["quantity"], position["position_id"])
+    outside.set_price(SYMBOL, f"{stop - 0.05:.2f}")
+    eventually(stack, lambda: not stack.get("/api/trading/positions")["items"])
 
 
 def test_no_key_of_the_fake_is_in_any_log(stack: Stack) -> None:
