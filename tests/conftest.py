@@ -26,7 +26,19 @@ from stack.ports import free_port
 from stack.programs import running
 from streams.settings import Settings
 
+HERE = pathlib.Path(__file__).parent
 SECONDS_TO_START = 120
+LONG_FIRST = ("chaos", "integration", "stack", "connectors")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the files that take minutes where several processes share the tests, so that none ends alone with one.
+
+    xdist (`--dist loadfile --no-loadscope-reorder`) hands the files out in the order of the collection.
+    """
+    if hasattr(config, "workerinput"):
+        folders = {name: place for place, name in enumerate(LONG_FIRST)}
+        items.sort(key=lambda item: folders.get(item.path.relative_to(HERE).parts[0], len(folders)))
 
 
 @pytest.fixture(scope="session")
