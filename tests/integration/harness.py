@@ -26,6 +26,8 @@ import httpx
 import psutil
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+from tests.tether import tethered
+
 ROOT = pathlib.Path(__file__).parents[2]
 PARTITIONS = 4
 KEYED_BY = {
@@ -134,7 +136,7 @@ class Stack:
 
     def start(self) -> "Stack":
         """Start `stonks up` and return when `/ready` answers 200."""
-        command = [sys.executable, "-m", "stack.cli", "up", "--workers", str(self.workers)]
+        command = tethered(sys.executable, "-m", "stack.cli", "up", "--workers", str(self.workers))
         with (self.folder / "up.log").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment(), stdout=log, stderr=log)
         self.until_ready(seconds=SECONDS_TO_START)
