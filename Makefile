@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-# Processes that share the tests, each with a Kafka and a PostgreSQL of its own: about 2 GB each. 0 is this one alone.
+# Processes that share the tests, each with a Kafka and a PostgreSQL of its own, about 2 GB; 0 shares nothing.
 WORKERS ?= 2
 
 # Days of the demo a second; 0 is as fast as it goes.
