@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
+# Processes that share the tests, each with a Kafka and a PostgreSQL of its own, about 2 GB; 0 shares nothing.
+WORKERS ?= 2
+
 # Days of the demo a second; 0 is as fast as it goes.
 SPEED ?= 0
 
@@ -21,7 +24,7 @@ SEED ?= 0
 
 help:
 	@echo 'make demo   a year of prices through the whole engine, with 500 dollars'
-	@echo 'make test   every test, on a real Kafka and PostgreSQL'
+	@echo 'make test   every test, on a real Kafka and PostgreSQL; WORKERS='
 	@echo 'make soak   a million random events through the state machine; EVENTS=, SEED='
 	@echo 'make bench  what one event costs; BENCH=latency, throughput, restart, messages, outage start a stack'
 	@echo 'make docs   docs/requirements.md, from its sources'
@@ -33,7 +36,7 @@ demo: $(INSTALLED)
 	STONKS_DATA_DIR=$${STONKS_DATA_DIR:-.stonks/demo} $(BIN)/stonks up --demo --speed $(SPEED)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 soak: $(INSTALLED)
 	$(BIN)/python -m tests.trading.soak $(EVENTS) --seed $(SEED)

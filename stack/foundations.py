@@ -10,7 +10,7 @@ from stack.checklist import Checklist
 from stack.engine import Addresses, worker_names
 from stack.errors import Missing, StackError
 from stack.jars import cache_dir, checked_jars
-from stack.ports import assert_free, kept_ports
+from stack.ports import assert_free, claim, kept_ports
 from stack.supervisor import Service, Supervisor
 from streams.settings import Settings
 from streams.topics import TopicsError, create_topics
@@ -44,7 +44,8 @@ def claim_ports(folder: pathlib.Path, settings: Settings, *, workers: int) -> di
     names += [] if given_kafka(settings) else ["kafka", "kafka-controller"]
     names += [] if given_database(settings) else ["postgres"]
     names += [fake_alpaca.NAME] if fake_alpaca.is_wanted(settings) else []
-    ports = kept_ports(folder, names)
+    claim(settings.http_port)
+    ports = kept_ports(folder, names, taken=[settings.http_port])
     for name, port in ports.items():
         assert_free(port, name, f"delete {folder / 'ports.json'} to have other ports chosen")
     assert_free(settings.http_port, "the API", "name another one with STONKS_HTTP_PORT", host=settings.http_host)

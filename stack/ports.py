@@ -1,5 +1,6 @@
 """Which ports a stack has: chosen once a data directory, written down in `ports.json`, and kept over restarts."""
 
+import collections
 import contextlib
 import pathlib
 import secrets
@@ -12,6 +13,9 @@ from stack.files import read_json_object, write_private_json
 
 LOOPBACK = "127.0.0.1"
 FIRST, LAST = 20_000, 32_000  # below the range that systems hand out to clients: nobody sits on ours by chance
+MOST_HELD = 200  # a stack needs a dozen; a long run of tests would use up its file descriptors
+
+_held: collections.deque[socket.socket] = collections.deque()
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
@@ -26,16 +30,49 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 def free_port(taken: Iterable[int] = ()) -> int:
-    """Return a port on which nobody listens, none of `taken`."""
+    """Return a port on which nobody listens, none of `taken`, and none that another process was given or has claimed.
+
+    It is held as `claim` does, so that nobody else is given it before, or between, the programs that listen on it.
+    """
     refused = set(taken)
     for port in secrets.SystemRandom().sample(range(FIRST, LAST), LAST - FIRST):
-        if port not in refused and is_free(port):
+        if port not in refused and _hold(port):
             return port
     raise PortTaken(f"no free port between {FIRST} and {LAST} on {LOOPBACK}: stop some programs that listen there")
 
 
-def kept_ports(folder: pathlib.Path, names: Iterable[str]) -> dict[str, int]:
-    """Return a port for each name: the one chosen earlier for this folder, or a free one that is kept from now on."""
+def claim(port: int) -> None:
+    """Let nobody be given this port by `free_port` while this process lives, also while nobody listens on it.
+
+    Does nothing where somebody listens on it or holds it already.
+    """
+    _hold(port)
+
+
+def _hold(port: int) -> bool:
+    """Bind a socket that never listens to the port, and return whether it had been nobody's.
+
+    It is bound for us alone, so that of two processes that want a port one gets it, and then shared with the servers
+    that it waits for: they all ask for that (SO_REUSEADDR), and hear nothing of it.
+    """
+    holder = socket.socket()
+    try:
+        holder.bind((LOOPBACK, port))
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    except OSError:
+        holder.close()
+        return False
+    _held.append(holder)
+    while len(_held) > MOST_HELD:
+        _held.popleft().close()
+    return True
+
+
+def kept_ports(folder: pathlib.Path, names: Iterable[str], *, taken: Iterable[int] = ()) -> dict[str, int]:
+    """Return a port for each name: the one chosen earlier for this folder, or a free one that is kept from now on.
+
+    None that is chosen now is one of `taken`; all are claimed.
+    """
     path = folder / "ports.json"
     ports: dict[str, int] = {
         name: port for name, port in read_json_object(path).items() if isinstance(port, int) and 0 < port < 65536
@@ -43,9 +80,11 @@ def kept_ports(folder: pathlib.Path, names: Iterable[str]) -> dict[str, int]:
     chosen = dict(ports)
     for name in names:
         if name not in chosen:
-            chosen[name] = free_port(chosen.values())
+            chosen[name] = free_port([*chosen.values(), *taken])
     if chosen != ports:
         write_private_json(path, chosen)
+    for name in names:
+        claim(chosen[name])
     return {name: chosen[name] for name in names}
 
 

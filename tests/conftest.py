@@ -1,7 +1,8 @@
 """A real Kafka and a real PostgreSQL for the tests: a given one, else a container's, else our own, started once.
 
 Given: `STONKS_KAFKA` and `STONKS_DATABASE_URL` (a role that may create databases). Containers: when a Docker engine
-answers. Whatever is started here ends with pytest, also when pytest is killed.
+answers. Whatever is started here ends with pytest, also when pytest is killed. Where xdist shares the tests among
+processes, each process has its own.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import concurrent.futures
 import contextlib
 import pathlib
 import shutil
+import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -26,7 +28,24 @@ from stack.ports import free_port
 from stack.programs import running
 from streams.settings import Settings
 
+HERE = pathlib.Path(__file__).parent
 SECONDS_TO_START = 120
+LONG_FIRST = ("chaos", "integration", "stack", "connectors")
+
+
+def pytest_configure() -> None:
+    """End on SIGTERM, as a CI sends it, like on Ctrl-C: with the fixtures' clean-up and the failures of so far."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the files that take minutes where several processes share the tests, so that none ends alone with one.
+
+    xdist (`--dist loadfile --no-loadscope-reorder`) hands the files out in the order of the collection.
+    """
+    if hasattr(config, "workerinput"):
+        folders = {name: place for place, name in enumerate(LONG_FIRST)}
+        items.sort(key=lambda item: folders.get(item.path.relative_to(HERE).parts[0], len(folders)))
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import pytest
 from stack.ports import free_port
 from streams.settings import environment
 from tests.api.conftest import NOWHERE, TOKENS, as_role
+from tests.tether import tethered
 
 PASSWORD = "database-canary-5"
 INTERNAL = "internal-canary-6"
@@ -38,7 +39,8 @@ def variables(port: int) -> dict[str, str]:
 def process(port: int, log: pathlib.Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run the API, and leave nothing behind."""
     with log.open("wb") as output:
-        child = subprocess.Popen([sys.executable, "-m", "api"], env=variables(port), stdout=output, stderr=output)
+        command = tethered(sys.executable, "-m", "api")
+        child = subprocess.Popen(command, env=variables(port), stdout=output, stderr=output)
     try:
         yield child
     finally:

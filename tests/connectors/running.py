@@ -22,6 +22,7 @@ from stack.ports import free_port
 from streams.codec import encode
 from streams.settings import Settings, environment
 from streams.topics import TOPICS, create_topics
+from tests.tether import tethered
 
 PARTITIONS = 2
 
@@ -115,7 +116,7 @@ class Process:
         settings.data_dir.mkdir(exist_ok=True)
         with self.log.open("ab") as log:
             self.child = subprocess.Popen(
-                [sys.executable, "-m", "connectors"], env=environment(chosen), stdout=log, stderr=log
+                tethered(sys.executable, "-m", "connectors"), env=environment(chosen), stdout=log, stderr=log
             )
 
     def get(self, path: str, token: str = "") -> tuple[int, Any]:

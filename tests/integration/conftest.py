@@ -1,4 +1,7 @@
-"""One stack for all contract scenarios, in event time; each test has an account, a day and symbols of its own."""
+"""One stack for all contract scenarios, in event time; each test has an account, a day and symbols of its own.
+
+The stacks end with the last test of this folder: idle ones would slow what runs after them down.
+"""
 
 import datetime as dt
 import itertools
@@ -15,7 +18,7 @@ from tests.integration.scenario import Calendar, Scenario
 ACCOUNTS = tuple(f"desk-{number:02d}" for number in range(1, 41))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_stack() -> Iterator[Stack]:
     """Give a stack in event time whose accounts are all paused."""
     with Stack(accounts=ACCOUNTS) as stack:
@@ -25,7 +28,7 @@ def shared_stack() -> Iterator[Stack]:
         yield stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def free_desks() -> Iterator[tuple[str, dt.date]]:
     """Yield an account and a day each time; the session after it is the test's own too."""
     return zip(ACCOUNTS, itertools.islice(market.sessions(), 0, None, 2), strict=False)
@@ -42,7 +45,7 @@ def desk(shared_stack: Stack, free_desks: Iterator[tuple[str, dt.date]]) -> Iter
     desk.command("pause")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def law_stack() -> Iterator[Stack]:
     """Give the stack of the requirements' scenarios, in event time, its accounts paused."""
     with Stack(accounts=scenario_of.ACCOUNTS) as stack:
@@ -52,7 +55,7 @@ def law_stack() -> Iterator[Stack]:
         yield stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def scenarios(law_stack: Stack) -> Iterator[Scenario]:
     """Yield a running account on days of its own each time."""
     calendar = Calendar()

@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient
 from stack.ports import free_port
 from streams.settings import Settings, environment
 from streams.topics import ALL, create_topics
+from tests.tether import tethered
 
 ACCOUNTS = tuple(f"account{number}" for number in range(8))
 SYMBOLS = ("AAPL", "MSFT", "NVDA", "AMZN", "GOOGL", "META", "TSLA", "JPM", "XOM", "UNH", "SPY", "V")
@@ -50,7 +51,7 @@ class Engine:
         own = {"STONKS_WORKER_ID": worker_id, "STONKS_WORKER_PORT": str(port)}
         with (self._folder / f"{worker_id}.log").open("ab") as log:
             self.workers[worker_id] = subprocess.Popen(
-                [sys.executable, "-m", "agents.worker"],
+                tethered(sys.executable, "-m", "agents.worker"),
                 env=environment({**self.changes, **own, **changes}),
                 cwd=pathlib.Path(__file__).parents[2],
                 stdout=log,

@@ -26,6 +26,8 @@ import httpx
 import psutil
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+from tests.tether import tethered
+
 ROOT = pathlib.Path(__file__).parents[2]
 PARTITIONS = 4
 KEYED_BY = {
@@ -84,7 +86,8 @@ class Stack:
     def __init__(self, *, workers: int = 1, accounts: Sequence[str] = ("paper",), clock: str = "events", **env: str):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="stonks-stack-"))
         self.data_dir = self.folder / "data"
-        self.http_port = free_port()
+        self._port_holder = held_port()
+        self.http_port = int(self._port_holder.getsockname()[1])
         self.workers = workers
         self.accounts = tuple(accounts)
         self._variables = {
@@ -133,7 +136,7 @@ class Stack:
 
     def start(self) -> "Stack":
         """Start `stonks up` and return when `/ready` answers 200."""
-        command = [sys.executable, "-m", "stack.cli", "up", "--workers", str(self.workers)]
+        command = tethered(sys.executable, "-m", "stack.cli", "up", "--workers", str(self.workers))
         with (self.folder / "up.log").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment(), stdout=log, stderr=log)
         self.until_ready(seconds=SECONDS_TO_START)
@@ -184,6 +187,7 @@ class Stack:
         for process in self.survivors():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        self._port_holder.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _note_descendants(self) -> None:
@@ -435,12 +439,18 @@ def payload(letter: Json) -> bytes:
     return base64.b64decode(letter["payload"], validate=True)
 
 
-def free_port() -> int:
-    """Return a port of the loopback that nobody has now, below those that the kernel hands out by itself."""
+def held_port() -> socket.socket:
+    """Return a socket on a port of the loopback that nobody else had, below those that the kernel hands out by itself.
+
+    It never listens: whoever looks for a free port sees it, a server (SO_REUSEADDR) may have the port nevertheless.
+    """
     for _ in range(100):
-        port = 20_000 + int.from_bytes(os.urandom(2), "big") % 12_000
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
+        holder = socket.socket()
+        with contextlib.suppress(OSError):
+            holder.bind(("127.0.0.1", 20_000 + int.from_bytes(os.urandom(2), "big") % 12_000))
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            return holder
+        holder.close()
     raise AssertionError("no free port")
 
 

@@ -14,6 +14,7 @@ import pytest
 from tests.integration import market, outsider
 from tests.integration.harness import ROOT, Json, Stack, eventually
 from tests.integration.outsider import Outsider, fill_of, listing
+from tests.tether import tethered
 
 pytestmark = [pytest.mark.integration, pytest.mark.covers("R1.6")]
 
@@ -292,7 +293,8 @@ def test_the_example_of_the_docs_buys_and_sells_is_killed_in_the_middle_and_does
     unopened: Outsider,
 ) -> None:
     stack, symbol, other = unopened.stack, unopened.symbol("A"), unopened.symbol("B")
-    program = [sys.executable, str(ROOT / "docs" / "external_broker.py"), stack.endpoints["kafka"], unopened.account]
+    example = ROOT / "docs" / "external_broker.py"
+    program = tethered(sys.executable, str(example), stack.endpoints["kafka"], unopened.account)
 
     def fills(**where: str) -> list[tuple[str, str, str]]:
         return [(each["symbol"], each["side"], each["price"]) for each in unopened.records("fill", **where)]

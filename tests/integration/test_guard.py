@@ -162,14 +162,13 @@ async def test_killed_at_random_again_and_again_nothing_is_lost(
 
 @pytest.mark.chaos
 async def test_without_the_guard_recommendations_are_lost(kafka: str, tmp_path: pathlib.Path) -> None:
-    """The negative control: Faust alone loses about every second time, so ten runs hardly all stay green."""
-    runs = []
-    for number in range(10):
-        folder = tmp_path / str(number)
+    """The negative control: Faust alone loses about every second time, so of ten runs hardly all stay green."""
+    runs: list[tuple[int, int, int]] = []
+    while not any(lost for lost, _, _ in runs) and len(runs) < 10:
+        folder = tmp_path / str(len(runs))
         folder.mkdir()
         prefix = f"red{uuid.uuid4().hex[:8]}-"
         with engine(kafka, prefix, folder, STONKS_UNSAFE_NO_GUARD="1") as stack:
             runs.append(await restarted_onto_a_backlog(stack))
-    red = sum(lost > 0 for lost, _, _ in runs)
-    print(f"without the guard: red in {red} of {len(runs)} runs: {runs}")
-    assert red > 0
+    print(f"without the guard, until the first loss: {runs}")
+    assert any(lost for lost, _, _ in runs)

@@ -17,6 +17,7 @@ import pytest
 from stack.jars import cache_dir, checked_jars
 from stack.ports import free_port
 from streams.settings import Settings
+from tests.tether import tethered
 
 SERVER = """
 import http.server, json, os, pathlib
@@ -75,7 +76,7 @@ class Stonks:
     def up(self, *words: str, **changes: str) -> subprocess.Popen[str]:
         """Start `stonks up` and return when it says that it is ready."""
         process = subprocess.Popen(
-            [*CLI, "up", *words],
+            tethered(*CLI, "up", *words),
             env=self.environment(**changes),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -2,8 +2,11 @@
 
 import pathlib
 import socket
+import subprocess
+import sys
 import threading
 
+import psutil
 import pytest
 
 from stack.errors import Missing, PortTaken
@@ -36,8 +39,49 @@ def test_a_listener_that_is_just_ending_is_waited_for() -> None:
 
 
 def test_a_free_port_is_none_of_those_that_are_spoken_for() -> None:
-    spoken_for = set(range(20_000, 32_000)) - {free_port() for _ in range(10)}
+    spoken_for = set(range(20_100, 32_000))
     assert free_port(spoken_for) not in spoken_for
+
+
+def all_but(port: int) -> set[int]:
+    return set(range(20_000, 32_000)) - {port}
+
+
+def test_a_port_that_was_given_is_nobody_elses_before_and_after_its_server_runs() -> None:
+    """Of two stacks that start at once, or while a part of one is started again, none takes the other's port."""
+    port = free_port()
+    with pytest.raises(PortTaken):
+        free_port(all_but(port))
+    assert_free(port, "kafka", "move it", patience_seconds=0)  # its own server may have it
+    with socket.create_server(("127.0.0.1", port)) as server, socket.create_connection(server.getsockname()):
+        server.accept()[0].close()
+    with pytest.raises(PortTaken):
+        free_port(all_but(port))
+
+
+def test_a_kept_port_is_claimed_again_and_the_apis_is_never_chosen(tmp_path: pathlib.Path) -> None:
+    program = (
+        "import pathlib, sys; from stack.ports import *; folder = pathlib.Path(sys.argv[1]);"
+        "print(*kept_ports(folder, ['kafka'], taken=range(FIRST + 50, LAST)).values(), flush=True); input()"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    for _ in range(2):  # the second is a restart
+        holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert holder.stdout is not None
+        port = int(holder.stdout.readline())
+        assert port < 20_050
+        with pytest.raises(PortTaken):
+            free_port(all_but(port))
+        holder.communicate("\n", timeout=30)
+    assert free_port(all_but(port)) == port  # it went with its process
+
+
+def test_a_process_that_asks_for_very_many_ports_keeps_its_file_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stack.ports.MOST_HELD", 3)
+    first, *_ = [free_port() for _ in range(10)]
+    before = psutil.Process().num_fds()
+    assert free_port(all_but(first)) == first  # the oldest were given up
+    assert psutil.Process().num_fds() == before
 
 
 def test_a_list_of_ports_that_cannot_be_read_is_an_error(tmp_path: pathlib.Path) -> None:

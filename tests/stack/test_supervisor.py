@@ -13,16 +13,15 @@ from stack.supervisor import Service, Supervisor
 from tests.stack.conftest import eventually
 
 STEADY = "import time; time.sleep(600)"
-# Writes a line into the file that its first argument names when it is told to end.
+# Writes a line into the file that its first argument names when it is told to end. It waits for the signal itself: one
+# that comes to a handler just before a sleep begins would be heard after it.
 LAST_WORDS = """
-import pathlib, signal, sys, time
-def end(*_):
-    with open(sys.argv[1], "a") as file:
-        file.write(sys.argv[2] + "\\n")
-    sys.exit(0)
-signal.signal(signal.SIGTERM, end)
+import pathlib, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 pathlib.Path(sys.argv[1] + "." + sys.argv[2]).touch()
-time.sleep(600)
+signal.sigwait({signal.SIGTERM})
+with open(sys.argv[1], "a") as file:
+    file.write(sys.argv[2] + "\\n")
 """
 
 
