@@ -7,7 +7,7 @@ Rounding happens only in the functions named here. `ratio` is the one crossing f
 import datetime as dt
 import re
 from collections.abc import Iterable
-from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
@@ -38,9 +38,12 @@ def cents_up(amount: Decimal) -> Decimal:
     return amount.quantize(CENT, rounding=ROUND_CEILING, context=_WIDE)
 
 
-def whole_shares(dollars: Decimal, *, price: Decimal) -> Decimal:
-    """Return how many whole shares `dollars` (>= 0) buy at `price` (> 0)."""
-    return (dollars / price).quantize(ONE, rounding=ROUND_DOWN, context=_WIDE)
+def units_bought(dollars: Decimal, *, price: Decimal, unit: Decimal) -> Decimal:
+    """Return how many shares `dollars` (>= 0) buy at `price` (> 0), in whole units such as 1 or 0.001 shares.
+
+    By integer division: a quotient that is rounded first may round up to a unit that is not paid for.
+    """
+    return _WIDE.multiply(_WIDE.divide_int(dollars, _WIDE.multiply(price, unit)), unit)
 
 
 def divided(amount: Decimal, by: Decimal) -> Decimal:

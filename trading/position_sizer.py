@@ -4,14 +4,14 @@ The order of operations is decision 2's: formula, correlation, sector room, earn
 caps, cash, whole shares. The dollars after each step are kept.
 """
 
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 from typing import NamedTuple
 
 from trading import correlation
 from trading.correlation import CorrelationRule
 from trading.effects import EarningsFlag, Sizing
 from trading.market import Closes
-from trading.money import ONE, ZERO, whole_shares
+from trading.money import ONE, ZERO, units_bought
 from trading.policy import TradingPolicy
 from trading.portfolio import Portfolio
 
@@ -39,9 +39,7 @@ def shares(dollars: Decimal, *, price: Decimal, policy: TradingPolicy) -> Decima
     """Return the shares that `dollars` buy: whole ones, or thousandths where fractional shares are enabled."""
     if dollars <= 0:
         return ZERO
-    if policy.fractional_enabled:
-        return (dollars / price).quantize(MILLI_SHARE, rounding=ROUND_DOWN)
-    return whole_shares(dollars, price=price)
+    return units_bought(dollars, price=price, unit=MILLI_SHARE if policy.fractional_enabled else ONE)
 
 
 def free_cash(portfolio: Portfolio) -> Decimal:

@@ -41,6 +41,7 @@ class Broker(Market):
     def tell_again(self) -> None:
         """Deliver everything, and then the last fills and the last snapshot once more: nothing may change (20)."""
         self.deliver_all()
+        self.send({"kind": "clock"})  # what a shorter interval has made due already falls due now
         told = [event for event in self.past if event.kind in ("order_fill", "order_cancelled", "order_rejected")]
         for event in told[-4:]:
             before = self.portfolio

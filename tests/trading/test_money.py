@@ -2,9 +2,10 @@
 
 import math
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -21,7 +22,7 @@ from trading.money import (
     ratio,
     settled,
     to_cents,
-    whole_shares,
+    units_bought,
 )
 
 NUMBER: TypeAdapter[Decimal] = TypeAdapter(Number)
@@ -79,11 +80,11 @@ def test_the_largest_amounts_are_rounded_and_not_refused() -> None:
     assert cents_down(Decimal(10) ** 24 + Decimal("0.019")) == Decimal(10) ** 24 + Decimal("0.01")
 
 
-@given(amounts(), prices())
-def test_whole_shares_are_the_most_that_the_dollars_buy(dollars: Decimal, price: Decimal) -> None:
-    shares = whole_shares(dollars, price=price)
-    assert shares == math.floor(shares)
-    assert shares * price <= dollars < (shares + 1) * price
+@given(amounts() | st.builds(lambda third: third / 3, amounts()), prices(), st.sampled_from(["1", "0.001"]))
+@example(Decimal("8.843999999999999999999999999"), Decimal("0.02"), "0.001")  # 442.2 when 28 digits are kept
+def test_units_are_the_most_that_the_dollars_buy(dollars: Decimal, price: Decimal, unit: str) -> None:
+    shares = units_bought(dollars, price=price, unit=Decimal(unit))
+    assert Fraction(shares) / Fraction(unit) == Fraction(dollars) / Fraction(price) // Fraction(unit)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

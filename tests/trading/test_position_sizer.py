@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.strategies import cents, prices
@@ -208,6 +208,7 @@ def test_an_allocation_never_falls_when_confidence_rises(places: list[Fraction],
 
 @pytest.mark.covers("R2.3", "R2.4", "R2.7")
 @given(cents("0.55", "1"), prices(), st.integers(1, 2000), st.booleans())
+@example(D("0.67"), D("0.02"), 121, True)
 def test_no_size_is_above_a_cap_or_the_cash(confidence: Decimal, price: Decimal, cash: int, fractional: bool) -> None:
     desk = Desk(cash=str(cash), fractional_enabled=fractional, active_pool_minimum="0")
     desk.recommend(confidence=confidence, price=price, atr=price / 20)
