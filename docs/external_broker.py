@@ -1,125 +1,106 @@
 """A broker of your own, as `STONKS_BROKER=external` wants it: `python docs/external_broker.py KAFKA ACCOUNT CASH`.
 
-It fills each order at its symbol's last tick and knows the engine by its topics alone. It keeps nothing of its own:
-after a crash it reads in `broker-events` what it has said already, and an order that it has answered is answered.
+It fills each order as a whole at its symbol's last tick and knows the engine by its topics alone. It keeps nothing: it
+reads them from their beginning, so after a crash it finds in `broker-events` which orders it has ended already.
 """
 
+import asyncio
 import json
 import sys
 import time
-import uuid
 from collections import defaultdict
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-Json = dict[str, Any]
+TOPICS = ("orders", "order-cancels", "broker-events", "price-ticks")
 ENDS = {"order_fill", "order_rejected", "order_cancelled"}
 
 
 class Broker:
-    """One account: its orders by `client_order_id`, how each ended, and the cash and shares that came of it."""
+    """One account: its orders (symbol, and shares, negative to sell), which have ended, and what it holds by that."""
 
-    def __init__(self, kafka: str, account_id: str, cash: Decimal) -> None:
-        self.kafka, self.account_id, self.cash = kafka, account_id, cash
-        self.orders: dict[str, Json] = {}
-        self.ended: set[str] = set()
-        self.shares: dict[str, Decimal] = defaultdict(Decimal)
-        self.prices: dict[str, str] = {}
-        self.tails: dict[str, tuple[Consumer, dict[int, int]]] = {}
-        # Java's partitioner: an account's events must meet in one partition, whoever writes them.
-        self.producer = Producer({"bootstrap.servers": kafka, "partitioner": "murmur2_random", "linger.ms": 0})
-        self.orders |= {order["client_order_id"]: order for order in self.news("orders")}
-        for event in self.news("broker-events"):
-            self.book(event)
+    def __init__(self, account_id: str, cash: str) -> None:
+        self.account_id, self.cash = account_id, Decimal(cash)
+        self.orders, self.prices = dict[str, tuple[str, Decimal]](), dict[str, Decimal]()
+        self.cancelled, self.ended = set[str](), set[str]()
+        self.shares, self.cost = defaultdict[str, Decimal](Decimal), defaultdict[str, Decimal](Decimal)
 
-    def run(self) -> None:
-        """Report the account first and then each minute; end each order once, at a price, by a refusal or a cancel."""
-        reported_at = -60.0
-        while True:
-            if time.monotonic() - reported_at >= 60:
-                self.report()
-                reported_at = time.monotonic()
-            self.orders |= {order["client_order_id"]: order for order in self.news("orders")}
-            for name in [name for name in self.orders if name not in self.ended]:
-                self.place(self.orders[name])
-            for cancel in self.news("order-cancels"):
-                if cancel["client_order_id"] not in self.ended:  # else it is too late, and its fill has been told
-                    self.say(cancel, "order_cancelled", cumulative_quantity="0", reason=cancel["reason"])
-            time.sleep(0.1)
+    async def run(self, kafka: str) -> None:
+        """Report the account first and then each minute; end each order once, by a cancel, a fill or a refusal."""
+        consumer = AIOKafkaConsumer(*TOPICS, bootstrap_servers=kafka, auto_offset_reset="earliest")
+        # It partitions as Java does: an account's events must meet in one partition, whoever writes them.
+        producer = AIOKafkaProducer(bootstrap_servers=kafka, enable_idempotence=True)
+        async with consumer as self.consumer, producer as self.producer:
+            report_at = 0.0
+            while True:
+                for topic in TOPICS:  # orders before prices: the tick that led to an order was written before it
+                    await self.read(topic)
+                if time.monotonic() >= report_at:
+                    await self.report()
+                    report_at = time.monotonic() + 60
+                for name in [name for name in self.orders if name not in self.ended]:
+                    await self.end(name, *self.orders[name])
+                await asyncio.sleep(0.1)
 
-    def place(self, order: Json) -> None:
-        """Fill an order at the newest price, or refuse it."""
-        for tick in self.news("price-ticks"):
-            self.prices[tick["symbol"]] = str((tick.get("ticks") or [tick])[-1]["price"])
-        symbol, quantity = order["symbol"], order["quantity"]
-        price = self.prices.get(symbol, "0")
-        cost = Decimal(quantity) * Decimal(price)
-        affordable = cost <= self.cash if order["side"] == "buy" else Decimal(quantity) <= self.shares[symbol]
-        if not cost or not affordable:
-            self.say(order, "order_rejected", reason="no price" if not cost else "not enough cash or shares")
+    async def read(self, topic: str) -> None:
+        """Take in all that a topic holds by now."""
+        partitions = [partition for partition in self.consumer.assignment() if partition.topic == topic]
+        ends = await self.consumer.end_offsets(partitions)
+        while any([await self.consumer.position(partition) < end for partition, end in ends.items()]):
+            for messages in (await self.consumer.getmany(*partitions, timeout_ms=100)).values():
+                for message in messages:
+                    self.take_in(topic, json.loads(message.value))
+
+    def take_in(self, topic: str, body: dict[str, Any]) -> None:
+        """Keep a price, or what concerns an order of this account; it ends once, however often that is told."""
+        name = body.get("client_order_id", "")
+        if topic == "price-ticks":
+            self.prices[body["symbol"]] = Decimal(str((body.get("ticks") or [body])[-1]["price"]))
+        elif body["account_id"] != self.account_id:
             return
-        self.say(order, "order_accepted")
-        fill = {"fill_id": f"{order['client_order_id']}:{quantity}", "quantity": quantity, "price": price}
-        self.say(order, "order_fill", **fill, cumulative_quantity=quantity, leaves_quantity="0", fee="0")
+        elif topic == "orders":
+            self.orders[name] = body["symbol"], Decimal(body["quantity"]) * (1 if body["side"] == "buy" else -1)
+        elif topic == "order-cancels":
+            self.cancelled.add(name)
+        elif body["kind"] in ENDS and name not in self.ended:
+            self.ended.add(name)
+            if body["kind"] == "order_fill":
+                (symbol, bought), price = self.orders[name], Decimal(body["price"])
+                self.cash -= bought * price
+                self.cost[symbol] += bought * (price if bought > 0 else self.cost[symbol] / self.shares[symbol])
+                self.shares[symbol] += bought
 
-    def say(self, order: Json, kind: str, **fields: str) -> None:
-        """Tell what became of an order; the event's id is the same each time it is told."""
-        name, symbol = order["client_order_id"], order["symbol"]
-        event = {"kind": kind, "event_id": f"{name}:{kind}", "client_order_id": name, "symbol": symbol, **fields}
-        self.send(event)
-        self.book({**event, "account_id": self.account_id})
+    async def end(self, name: str, symbol: str, bought: Decimal) -> None:
+        """Confirm an order's cancel, or fill it at the last price, or refuse it."""
+        about, price = {"client_order_id": name, "symbol": symbol}, self.prices.get(symbol)
+        if name in self.cancelled:
+            await self.say("order_cancelled", f"{name}:order_cancelled", **about, cumulative_quantity="0")
+        elif price is None or bought * price > self.cash or self.shares[symbol] + bought < 0:
+            await self.say("order_rejected", f"{name}:order_rejected", **about, reason="no price, cash or shares")
+        else:
+            await self.say("order_accepted", f"{name}:order_accepted", **about)
+            fill = {"fill_id": f"{name}:{abs(bought)}", "quantity": abs(bought), "price": price, "fee": "0"}
+            whole = {"cumulative_quantity": abs(bought), "leaves_quantity": "0"}
+            await self.say("order_fill", f"{name}:order_fill", **about, **fill, **whole)
 
-    def book(self, event: Json) -> None:
-        """Count how an order ended, once."""
-        name = event.get("client_order_id", "")
-        if event["account_id"] != self.account_id or event["kind"] not in ENDS or name in self.ended:
-            return
-        self.ended.add(name)
-        if event["kind"] == "order_fill":
-            bought = Decimal(event["quantity"]) * (1 if self.orders[name]["side"] == "buy" else -1)
-            self.cash -= bought * Decimal(event["price"])
-            self.shares[event["symbol"]] += bought
-            self.prices.setdefault(event["symbol"], event["price"])
+    async def report(self) -> None:
+        """Say what the account holds; every fill in it has been told before, and no order stays open."""
+        held = {symbol: shares for symbol, shares in self.shares.items() if shares}
+        average = {symbol: round(self.cost[symbol] / shares, 9) for symbol, shares in held.items()}
+        equity = self.cash + sum(shares * self.prices.get(symbol, average[symbol]) for symbol, shares in held.items())
+        lines = [{"symbol": name, "quantity": held[name], "avg_entry_price": average[name]} for name in held]
+        account = {"cash": self.cash, "buying_power": self.cash, "equity": equity, "positions": lines}
+        await self.say("account_snapshot", str(time.time_ns()), **account, open_orders=[])
 
-    def report(self) -> None:
-        """Tell the account; every fill that it contains has been told before, and no market order stays open."""
-        held = {symbol: quantity for symbol, quantity in self.shares.items() if quantity}
-        worth = sum((quantity * Decimal(self.prices[symbol]) for symbol, quantity in held.items()), self.cash)
-        positions = [
-            {"symbol": symbol, "quantity": str(quantity), "avg_entry_price": self.prices[symbol]}
-            for symbol, quantity in held.items()
-        ]
-        money = {"cash": str(self.cash), "buying_power": str(self.cash), "equity": str(worth)}
-        named = {"kind": "account_snapshot", "event_id": str(uuid.uuid4())}
-        self.send({**named, **money, "positions": positions, "open_orders": []})
-
-    def send(self, event: Json) -> None:
-        """Write an event under the account's key, and wait until it lies in the log."""
-        value = json.dumps({**event, "account_id": self.account_id}).encode()
-        self.producer.produce("broker-events", key=self.account_id.encode(), value=value)
-        if self.producer.flush(30):
-            sys.exit("Kafka does not take what this broker says")
-
-    def news(self, topic: str) -> Iterator[Json]:
-        """Yield what has come to a topic since the last call, up to the end that it has now; first all of it."""
-        if topic not in self.tails:
-            consumer = Consumer(
-                {"bootstrap.servers": self.kafka, "group.id": str(uuid.uuid4()), "enable.auto.commit": False}
-            )
-            self.tails[topic] = consumer, dict.fromkeys(consumer.list_topics(topic, 30).topics[topic].partitions, 0)
-            consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in self.tails[topic][1]])
-        consumer, places = self.tails[topic]
-        ends = {number: consumer.get_watermark_offsets(TopicPartition(topic, number), 30)[1] for number in places}
-        while any(places[number] < end for number, end in ends.items()):
-            for message in consumer.consume(500, 0.1):
-                places[message.partition()] = message.offset() + 1
-                body = json.loads(message.value() or b"{}")
-                if body.get("account_id", self.account_id) == self.account_id:
-                    yield body
+    async def say(self, kind: str, event_id: str, **fields: Any) -> None:
+        """Write an event under the account's key, wait until it lies in the log, and take it in."""
+        event = {"kind": kind, "event_id": event_id, "account_id": self.account_id, **fields}
+        value = json.dumps(event, default=str).encode()  # decimals as strings
+        await self.producer.send_and_wait("broker-events", value, key=self.account_id.encode())
+        self.take_in("broker-events", event)
 
 
 if __name__ == "__main__":
-    Broker(sys.argv[1], sys.argv[2], Decimal(sys.argv[3])).run()
+    asyncio.run(Broker(*sys.argv[2:]).run(sys.argv[1]))

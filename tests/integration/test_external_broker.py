@@ -4,6 +4,7 @@ In most tests the test itself is the broker; in one the example of `docs/` is, a
 """
 
 import datetime as dt
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from decimal import Decimal
 import pytest
 
 from tests.integration import market, outsider
-from tests.integration.harness import ROOT, Json, Stack, eventually
+from tests.integration.harness import ROOT, Json, Raw, Stack, eventually
 from tests.integration.outsider import Outsider, fill_of, listing
 from tests.tether import tethered
 
@@ -293,6 +294,7 @@ def test_the_example_of_the_docs_buys_and_sells_is_killed_in_the_middle_and_does
     unopened: Outsider,
 ) -> None:
     stack, symbol, other = unopened.stack, unopened.symbol("A"), unopened.symbol("B")
+    unwanted = unopened.symbol("C")
     example = ROOT / "docs" / "external_broker.py"
     program = tethered(sys.executable, str(example), stack.endpoints["kafka"], unopened.account)
 
@@ -317,13 +319,21 @@ def test_the_example_of_the_docs_buys_and_sells_is_killed_in_the_middle_and_does
     unopened.enlist(other, "40.00", sector="energy")
     unopened.tick(other, "40.00", "14:02")
     unopened.recommend(other, "14:02")
-    _, _, half_done = unopened.orders()
+    unopened.enlist(unwanted, "40.00", sector="health")
+    unopened.tick(unwanted, "40.00", "14:03")
+    unopened.recommend(unwanted, "14:03")
+    _, _, half_done, late = unopened.orders()
+    asked = {"client_order_id": late["client_order_id"], "account_id": unopened.account, "symbol": unwanted}
+    stack.produce("order-cancels", [Raw(json.dumps(asked).encode(), unopened.account.encode())])
     said = {"client_order_id": half_done["client_order_id"], "symbol": other}
     unopened.tell("order_accepted", event_id=f"{half_done['client_order_id']}:order_accepted", **said)  # and it died
     second = run()
     try:
         expected = [(symbol, "buy", "40.00"), (symbol, "sell", "37.90"), (other, "buy", "40.00")]
         eventually(lambda: sorted(fills()) == sorted(expected), seconds=30, what="both orders are filled")
+        eventually(
+            lambda: unopened.order_states(unwanted) == [("buy", "cancelled")], seconds=30, what="the third is cancelled"
+        )
     finally:
         second.kill()
         second.wait()
@@ -331,5 +341,6 @@ def test_the_example_of_the_docs_buys_and_sells_is_killed_in_the_middle_and_does
     assert unopened.held() == {other: 1}
     assert D(unopened.status()["cash"]) == D(500) - 40 + D("37.90") - 40
     told = [each.body["event_id"] for each in stack.read("broker-events") if each.key == unopened.account.encode()]
-    assert (len(told), len(set(told))) == (9, 8)  # two snapshots, three orders accepted and filled, one word repeated
+    # Two snapshots, three orders accepted and filled, one cancelled, and one word repeated.
+    assert (len(told), len(set(told))) == (10, 9)
     assert unopened.differences() == []

@@ -1,6 +1,7 @@
 """The compose file is valid by the compose schema, and says to the processes what they really read."""
 
 import importlib.util
+import itertools
 import json
 import pathlib
 import re
@@ -13,6 +14,12 @@ from streams.settings import Settings
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 COMPOSE = ROOT / "docker-compose.yml"
+NOT_PUBLIC = {
+    *("worker_id", "worker_host", "worker_port", "worker_urls", "internal_token"),
+    *("connectors_host", "connectors_port", "connectors_url"),
+    *("crash_at", "unsafe_no_guard"),  # for tests
+    *("xdg_cache_home", "pg_bin_dir"),  # other programs' names
+}
 
 
 def problems(text: str) -> list[str]:
@@ -26,6 +33,12 @@ def problems(text: str) -> list[str]:
     schema = pathlib.Path(package.origin).parent / "builtin_schemas" / "vendor" / "compose-spec.json"
     validator = jsonschema.Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
     return [error.message for error in validator.iter_errors(ruamel.yaml.YAML(typ="safe").load(text))]
+
+
+def examples() -> list[tuple[str, str]]:
+    """Return the names and values of `.env.example`, all of which are commented out."""
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    return [(line[1:].partition("=")[0], line.partition("=")[2]) for line in lines if line.startswith("#STONKS_")]
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +72,26 @@ def test_only_the_api_is_published_and_on_loopback(services: dict[str, dict[str,
     assert published == {"api": ["127.0.0.1:${STONKS_HTTP_PORT:-8000}:8000"]}
 
 
-def test_the_example_of_an_env_file_names_only_variables_that_exist_and_sets_none() -> None:
+def test_the_example_of_an_env_file_has_every_public_setting_and_no_other_and_sets_none() -> None:
+    public = Settings.model_fields.keys() - NOT_PUBLIC
+    assert sorted(name for name, _ in examples()) == sorted(f"STONKS_{name.upper()}" for name in public)
     lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
-    named = [line.removeprefix("#").partition("=")[0] for line in lines if line.startswith("#STONKS_")]
-    assert set(named) <= {f"STONKS_{name.upper()}" for name in Settings.model_fields}
-    assert len(named) == len(set(named)) > 15
     assert [line for line in lines if line and not line.startswith("#")] == []
+
+
+def test_each_line_of_the_example_of_an_env_file_shows_the_default_under_one_line_of_meaning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in examples():
+        monkeypatch.setenv(name, value)
+    found = Settings()
+    shown = [name.removeprefix("STONKS_").lower() for name, _ in examples()]
+    assert {name: getattr(found, name) for name in shown} == {
+        name: Settings.model_fields[name].default for name in shown
+    }
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    meanings = [above for above, line in itertools.pairwise(lines) if line.startswith("#STONKS_")]
+    assert [each for each in meanings if not each.startswith("# ")] == []
 
 
 def test_what_the_compose_file_gives_by_default_is_what_the_settings_take(
