@@ -15,12 +15,14 @@ from connectors.channels import NotDelivered, Outlet, in_a_thread
 from connectors.outlets import outlets
 from connectors.sns import _ONCE
 from streams.settings import Settings
-from tests.fakes.gmail.server import FakeGmail, fake_gmail
-from tests.fakes.sns.server import FakeSns, fake_sns
+from tests.fakes import ADDRESS, NUMBER
+from tests.fakes.gmail.server import FakeGmail
+from tests.fakes.sns.server import FakeSns
 from tests.loopback import LeftLoopback, loopback_only
 from trading.effects import Notification
 
-NUMBER, ADDRESS = "+15550007788", "canary@example.org"
+pytest_plugins = ["tests.fakes.channels"]
+
 MESSAGE = Notification(
     notification_id="n-1",
     account_id="paper",
@@ -39,18 +41,6 @@ def no_network() -> Iterator[None]:
     with loopback_only() as tried:
         yield
     assert tried == []
-
-
-@pytest.fixture(scope="module")
-def sns() -> Iterator[FakeSns]:
-    with fake_sns() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def gmail() -> Iterator[FakeGmail]:
-    with fake_gmail() as server:
-        yield server
 
 
 @pytest.fixture

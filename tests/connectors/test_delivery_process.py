@@ -7,7 +7,7 @@ import json
 import pathlib
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,31 +16,16 @@ from streams.settings import Settings
 from tests.connectors.examples import NOON, minutes
 from tests.connectors.records import account_state
 from tests.connectors.running import Process, Topics, process, settings_of, topics_of
-from tests.fakes.gmail.server import FakeGmail, fake_gmail
-from tests.fakes.sns.server import FakeSns, fake_sns
+from tests.fakes import ADDRESS, NUMBER
+from tests.fakes.gmail.server import FakeGmail
+from tests.fakes.sns.server import FakeSns
 from trading.effects import Notification
 from trading.preferences import Channels, NotificationPreferences
 
+pytest_plugins = ["tests.fakes.channels"]
 pytestmark = pytest.mark.integration
 
-NUMBER, ADDRESS = "+15550007788", "canary@example.org"
 BOTH = NotificationPreferences(channels=Channels(sms=True, email=True), sms_target=NUMBER, email_target=ADDRESS)
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[tuple[FakeSns, FakeGmail]]:
-    with fake_sns() as sns, fake_gmail() as gmail:
-        yield sns, gmail
-
-
-@pytest.fixture
-def sns(servers: tuple[FakeSns, FakeGmail]) -> FakeSns:
-    return servers[0]
-
-
-@pytest.fixture
-def gmail(servers: tuple[FakeSns, FakeGmail]) -> FakeGmail:
-    return servers[1]
 
 
 class Post:

@@ -7,29 +7,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fakes.gmail.server import FakeGmail, fake_gmail
-from tests.fakes.sns.server import FakeSns, fake_sns
+from tests.fakes import ADDRESS, NUMBER
+from tests.fakes.gmail.server import FakeGmail
+from tests.fakes.sns.server import FakeSns
 from tests.integration.harness import Json, Stack, eventually
 from tests.integration.scenario import Calendar, Scenario, begin
 
+pytest_plugins = ["tests.fakes.channels"]
 pytestmark = pytest.mark.integration
 
 ACCOUNT = "law-01"
-NUMBER, ADDRESS = "+15550007788", "canary@example.org"
 PATIENCE = 40.0
 LIMIT = 1000  # an hour; what the limit does is shown elsewhere
-
-
-@pytest.fixture(scope="module")
-def sns() -> Iterator[FakeSns]:
-    with fake_sns() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def gmail() -> Iterator[FakeGmail]:
-    with fake_gmail() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
