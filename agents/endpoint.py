@@ -1,19 +1,15 @@
-"""The worker's own HTTP: whether it lives, whether it is ready, where it stands, and its figures.
+"""What the worker's own HTTP shows: its checks, where it stands, an account's row, and its figures."""
 
-All but `/health` ask for the internal token where one is set.
-"""
-
-import hmac
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-TOKEN_HEADER = "X-Internal-Token"  # noqa: S105 - the header's name
+from streams import endpoint
 
 Positions = Mapping[str, Mapping[str, int]]
 
@@ -33,39 +29,12 @@ def application(
     registry = CollectorRegistry()
     registry.register(_Figures(readiness, live))
 
-    async def show_health(request: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
-
-    async def show_readiness(request: web.Request) -> web.Response:
-        body = readiness()
-        return web.json_response(body, status=200 if body["ready"] else 503)
-
-    async def show_live(request: web.Request) -> web.Response:
-        shown = json.dumps({**live(), **readiness()})
+    def shown(request: web.Request) -> str:
+        told = json.dumps({**live(), **readiness()})
         owned = row(request.query.get("account_id", "paper"))
-        return web.Response(text=f'{shown[:-1]}, "row": {owned or "null"}}}', content_type="application/json")
+        return f'{told[:-1]}, "row": {owned or "null"}}}'
 
-    async def show_figures(request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    @web.middleware
-    async def guarded(request: web.Request, handler: Any) -> web.StreamResponse:
-        shown = request.headers.get(TOKEN_HEADER, "")
-        if token and request.path != "/health" and not hmac.compare_digest(shown.encode(), token.encode()):
-            raise web.HTTPUnauthorized(text=f"{TOKEN_HEADER} is missing or wrong")
-        answer: web.StreamResponse = await handler(request)
-        return answer
-
-    app = web.Application(middlewares=[guarded])
-    app.add_routes(
-        [
-            web.get("/health", show_health),
-            web.get("/ready", show_readiness),
-            web.get("/live", show_live),
-            web.get("/metrics", show_figures),
-        ]
-    )
-    return app
+    return endpoint.application(token=token, readiness=readiness, live=shown, registry=registry)
 
 
 class _Figures(Collector):
