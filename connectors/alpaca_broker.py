@@ -19,7 +19,8 @@ from connectors.alpaca_book import Book, Now
 from connectors.alpaca_orders import BACKSTOP, Execution
 from connectors.alpaca_pursuit import PATIENCE, Fields, Patience, Pursuit
 from connectors.alpaca_rest import AlpacaRest
-from connectors.alpaca_stream import TIMES, StreamTimes, TradeUpdates
+from connectors.alpaca_socket import TIMES, StreamTimes
+from connectors.alpaca_stream import TradeUpdates
 from connectors.checks import Check
 from connectors.journal import Journal
 from connectors.ports import BrokerNews

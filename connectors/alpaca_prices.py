@@ -20,7 +20,7 @@ from connectors import alpaca_prices_read as read
 from connectors.alpaca_feed import MarketFeed
 from connectors.alpaca_market import Away, MarketRest
 from connectors.alpaca_prices_read import Unreadable
-from connectors.alpaca_stream import TIMES, StreamTimes
+from connectors.alpaca_socket import TIMES, StreamTimes
 from connectors.checks import Check
 from connectors.clients import producing
 from connectors.price_history import History

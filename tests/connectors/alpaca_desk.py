@@ -16,7 +16,7 @@ from connectors.alpaca_backstop import backstop_fields
 from connectors.alpaca_broker import AlpacaBroker, Watch
 from connectors.alpaca_pursuit import Fields, Patience
 from connectors.alpaca_rest import AlpacaRest, Timeouts
-from connectors.alpaca_stream import StreamTimes
+from connectors.alpaca_socket import StreamTimes
 from connectors.checks import Check
 from connectors.journal import Journal
 from tests.connectors.examples import NOON

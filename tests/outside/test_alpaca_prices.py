@@ -16,7 +16,7 @@ import pytest_asyncio
 from pydantic import SecretStr
 
 from connectors.alpaca_prices import AlpacaPrices, Rhythm
-from connectors.alpaca_stream import StreamTimes
+from connectors.alpaca_socket import StreamTimes
 from connectors.checks import Check
 from streams.settings import Settings
 from streams.topics import partition_for
