@@ -11,11 +11,12 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from connectors.alpaca_client import Timeouts, impatient
 from connectors.alpaca_prices_read import Raw
 
 REQUESTS_A_MINUTE = 180  # Alpaca takes 200 of an account without a subscription
 SYMBOLS_A_REQUEST = 50
-CONNECT_SECONDS, READ_SECONDS, WHOLE_SECONDS = 3.0, 10.0, 30.0
+TIMEOUTS = Timeouts(read=10.0, whole=30.0)
 _THREADS = 4
 _MOST_TRADES = 10_000
 
@@ -115,20 +116,20 @@ class MarketRest:
     async def _call(self, call: Callable[[], Any]) -> Any:
         await self._pace.turn()
         try:
-            async with asyncio.timeout(WHOLE_SECONDS):
+            async with asyncio.timeout(TIMEOUTS.whole):
                 return await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except TimeoutError as error:
-            raise Away(f"no whole answer within {WHOLE_SECONDS:g} s") from error
+            raise Away(f"no whole answer within {TIMEOUTS.whole:g} s") from error
         except Exception as error:  # whatever the client or the network says
             raise Away(f"{type(error).__name__}: {error}"[:300]) from error
 
 
 def _data(rest: MarketRest) -> Any:
-    """Build a client that waits no longer than we do, and asks once."""
     from alpaca.data.historical.stock import StockHistoricalDataClient  # noqa: PLC0415 - slow to import
 
     key_id, secret_key = (key.get_secret_value() for key in rest._keys)
-    return _impatient(StockHistoricalDataClient(key_id, secret_key, raw_data=True, url_override=rest._data_url or None))
+    client = StockHistoricalDataClient(key_id, secret_key, raw_data=True, url_override=rest._data_url or None)
+    return impatient(client, TIMEOUTS)
 
 
 def _trading(rest: MarketRest) -> Any:
@@ -136,20 +137,7 @@ def _trading(rest: MarketRest) -> Any:
 
     key_id, secret_key = (key.get_secret_value() for key in rest._keys)
     url = rest._trading_url or None
-    return _impatient(TradingClient(key_id, secret_key, paper=rest._paper, raw_data=True, url_override=url))
-
-
-def _impatient(client: Any) -> Any:
-    from requests.adapters import HTTPAdapter  # noqa: PLC0415 - comes with alpaca-py
-
-    class Impatient(HTTPAdapter):
-        def send(self, *given: Any, **options: Any) -> Any:
-            return super().send(*given, **{**options, "timeout": (CONNECT_SECONDS, READ_SECONDS)})
-
-    client._retry, client._retry_codes = 0, []  # our pace and our next look are the retry
-    for scheme in ("http://", "https://"):
-        client._session.mount(scheme, Impatient(max_retries=0))
-    return client
+    return impatient(TradingClient(key_id, secret_key, paper=rest._paper, raw_data=True, url_override=url), TIMEOUTS)
 
 
 def _bars(client: Any, symbols: list[str], feed: str, *, timeframe: str, start: dt.datetime, end: dt.datetime) -> Any:

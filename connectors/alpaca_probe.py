@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from connectors import alpaca_keys
-from connectors.alpaca_rest import AlpacaRest, Answer, Timeouts
+from connectors.alpaca_client import Timeouts
+from connectors.alpaca_rest import AlpacaRest, Answer
 from streams.settings import Settings
 
 _PATIENCE = Timeouts(connect=3.0, read=4.0, whole=8.0)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import structlog
 from pydantic import SecretStr
 
+from connectors.alpaca_client import Timeouts, impatient
 from trading.effects import Order
 
 if TYPE_CHECKING:
@@ -36,14 +37,6 @@ class Answer(NamedTuple):
     outcome: Outcome
     body: Any = None
     reason: str = ""
-
-
-class Timeouts(NamedTuple):
-    """Seconds for a connection, for silence in an answer, and for a call in all."""
-
-    connect: float = 3.0
-    read: float = 8.0
-    whole: float = 12.0
 
 
 TIMEOUTS = Timeouts()
@@ -240,22 +233,9 @@ def _open_ones() -> Any:
 
 
 def _new_client(rest: AlpacaRest) -> "TradingClient":
-    """Build a client that waits no longer than we do, and asks once."""
     from alpaca.trading.client import TradingClient  # noqa: PLC0415 - slow to import
-    from requests.adapters import HTTPAdapter  # noqa: PLC0415
 
-    class Impatient(HTTPAdapter):
-        def send(self, *given: Any, **options: Any) -> Any:
-            return super().send(*given, **{**options, "timeout": (rest._timeouts.connect, rest._timeouts.read)})
-
-    client = TradingClient(
-        rest._key_id.get_secret_value(),
-        rest._secret_key.get_secret_value(),
-        paper=rest._paper,
-        raw_data=True,
-        url_override=rest._url or None,
-    )
-    client._retry, client._retry_codes = 0, []  # it would POST again on 429 and 504
-    for scheme in ("http://", "https://"):
-        client._session.mount(scheme, Impatient(max_retries=0))
-    return client
+    key_id, secret_key = rest._key_id.get_secret_value(), rest._secret_key.get_secret_value()
+    url = rest._url or None
+    client = TradingClient(key_id, secret_key, paper=rest._paper, raw_data=True, url_override=url)
+    return impatient(client, rest._timeouts)

@@ -14,8 +14,9 @@ from pydantic import SecretStr
 
 from connectors.alpaca_backstop import backstop_fields
 from connectors.alpaca_broker import AlpacaBroker, Watch
+from connectors.alpaca_client import Timeouts
 from connectors.alpaca_pursuit import Fields, Patience
-from connectors.alpaca_rest import AlpacaRest, Timeouts
+from connectors.alpaca_rest import AlpacaRest
 from connectors.alpaca_socket import StreamTimes
 from connectors.checks import Check
 from connectors.journal import Journal

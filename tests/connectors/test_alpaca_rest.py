@@ -8,7 +8,8 @@ import pytest
 from pydantic import SecretStr
 
 from connectors.alpaca_account import Figures, snapshot_of
-from connectors.alpaca_rest import AlpacaRest, Timeouts, asking, order_fields, placing
+from connectors.alpaca_client import Timeouts
+from connectors.alpaca_rest import AlpacaRest, asking, order_fields, placing
 from stack.ports import LOOPBACK, free_port
 from tests.connectors.examples import NOON, order
 
