@@ -39,6 +39,7 @@ class Closing:
     proceeds: Fraction = Fraction(0)
     sold_on: Any = None
     has_ended: bool = False
+    is_forgotten: bool = False
 
     @property
     def loss(self) -> Fraction:
@@ -75,6 +76,22 @@ class TaxLaw:
                 closing = self.closings[effect.client_order_id]
                 closing.has_ended = True
                 self._match(closing)
+            elif kind == "alert" and "no longer watched" in effect.subject:
+                self._forgotten(effect)
+
+    def _forgotten(self, alert: Any) -> None:
+        """Let no purchase replace the oldest loss of a symbol: told so, and allowed while 30 and more are waiting."""
+        today = alert.at.astimezone(NEW_YORK).date()
+        waiting = [
+            closing
+            for closing in self.closings.values()
+            if not closing.is_forgotten
+            and closing.loss > 0
+            and not all(share.is_matched for share in closing.shares)
+            and (today - closing.sold_on).days <= 30
+        ]
+        assert len(waiting) >= 30
+        next(closing for closing in waiting if closing.symbol == alert.symbol).is_forgotten = True
 
     def _moved(self, record: Any) -> None:
         assert record.decision_id is not None
@@ -107,7 +124,7 @@ class TaxLaw:
 
     def _match(self, closing: Closing) -> None:
         """Let every share bought within 30 days that is still there replace one that was sold at a loss."""
-        if closing.loss <= 0:
+        if closing.loss <= 0 or closing.is_forgotten:
             return
         sold_lots = {share.lot for share in closing.shares}
         a_share = closing.loss / len(closing.shares)
