@@ -223,8 +223,8 @@ class AlpacaPrices:
         """Tell the operator once when prices begin to come by REST for longer, and once when the stream is back."""
         now, at = time.monotonic(), self._now()
         if not reason and self._told_at is not None and self._feed.has_heard:
-            await self._notify(producer, "The price stream is heard again", "Prices come by it.", at, severity="info")
             self._check.holds("market data comes")
+            await self._notify(producer, "The price stream is heard again", "Prices come by it.", at, severity="info")
         if not reason:
             self._bad_since, self._told_at = None, None
             return
