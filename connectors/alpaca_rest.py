@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import structlog
 from pydantic import SecretStr
 
 from connectors.alpaca_client import Timeouts, impatient
@@ -28,7 +27,6 @@ Outcome = Literal["done", "missing", "refused", "duplicate", "held", "not_sent",
 _THREADS = 32  # as many calls can hang without a stop exit waiting for a thread
 _MOST_ORDERS = 500  # what Alpaca lists at once
 _LONGEST_REASON = 300
-_log = structlog.get_logger(__name__)
 
 
 class Answer(NamedTuple):

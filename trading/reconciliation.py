@@ -81,9 +81,11 @@ def _await_fewer(step: Step, *, by: int) -> None:
         return
     counts = by > 0 and not step.portfolio.orders
     step.change(awaited_snapshots=max(0, awaited - by) if counts else live_mode.SNAPSHOTS)
-    if step.portfolio.awaited_snapshots == 0:
-        for position in step.portfolio.positions:
-            exits.judge(step, position.symbol)
+    if step.portfolio.awaited_snapshots > 0:
+        step.change(reconciled=False)  # nor may an entry, a swap or a rebalance trust what may be the other account
+        return
+    for position in step.portfolio.positions:
+        exits.judge(step, position.symbol)
 
 
 def _open(step: Step, event: AccountSnapshot, adopted: tuple[Difference, ...]) -> None:

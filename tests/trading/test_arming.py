@@ -196,9 +196,11 @@ def test_a_book_of_the_other_mode_pauses_entries_and_is_told_of_at_once(before: 
     assert desk.orders("sell") == []  # this account may not have what the other one bought
     desk.snapshot()  # it may be the other's last, read late
     assert desk.orders("sell") == []
+    assert desk.row.reconciled is False
     desk.snapshot()
     [sell] = desk.orders("sell")
     assert (sell.symbol, sell.purpose, sell.quantity) == ("AAPL", "stop_loss", position.quantity)
+    assert desk.row.reconciled is True
 
 
 def test_what_the_account_of_the_new_mode_does_not_hold_is_never_sold_there() -> None:
