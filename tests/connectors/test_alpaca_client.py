@@ -77,7 +77,9 @@ async def test_a_call_that_hangs_ends_in_time_for_orders_and_for_prices(
     handler: Handler, timeouts: Timeouts, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with served(handler) as url:
-        for reason in (await trade_outcome(url, timeouts), await market_outcome(url, timeouts, monkeypatch)):
+        async with asyncio.timeout(10):
+            reasons = (await trade_outcome(url, timeouts), await market_outcome(url, timeouts, monkeypatch))
+        for reason in reasons:
             assert said in reason
             assert "canary-secret" not in reason
 
