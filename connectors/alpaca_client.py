@@ -1,6 +1,14 @@
-"""alpaca-py's REST clients as we use them: with our timeouts, and without retries of their own."""
+"""alpaca-py's REST clients as we use them: in threads, with our timeouts, without retries of their own.
 
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+What an answer or an error means is its caller's own: `alpaca_rest` trades, `alpaca_market` asks for prices.
+"""
+
+import asyncio
+import functools
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from alpaca.common.rest import RESTClient
@@ -16,17 +24,42 @@ class Timeouts(NamedTuple):
     whole: float = 12.0
 
 
-def impatient(client: C, timeouts: Timeouts) -> C:
+class ThreadedClient(Generic[C]):
+    """Ask by a client in each of some threads: a session of `requests` is not made for several.
+
+    `build` is called in the thread, because alpaca-py is slow to import.
+    """
+
+    def __init__(self, build: Callable[[], C], *, timeouts: Timeouts, threads: int) -> None:
+        self._build = build
+        self._timeouts = timeouts
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="alpaca")
+        self._local = threading.local()
+
+    def close(self) -> None:
+        """Take no further call; those under way end by their timeouts."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def ask(self, question: Callable[[C], Any]) -> Any:
+        """Return the answer; raises TimeoutError where none is whole in time, and else what alpaca-py raises."""
+        answered = asyncio.get_running_loop().run_in_executor(self._threads, self._in_a_thread, question)
+        try:
+            async with asyncio.timeout(self._timeouts.whole):
+                return await answered
+        except TimeoutError:
+            raise TimeoutError(f"no whole answer within {self._timeouts.whole:g} s") from None
+
+    def _in_a_thread(self, question: Callable[[C], Any]) -> Any:
+        client: C | None = getattr(self._local, "client", None)
+        if client is None:
+            client = self._local.client = _impatient(self._build(), self._timeouts)
+        return question(client)
+
+
+def _impatient(client: C, timeouts: Timeouts) -> C:
     """Let a client wait no longer than we do, and ask once: by itself it would POST again on 429 and 504."""
-    from requests import PreparedRequest, Response  # noqa: PLC0415 - comes with alpaca-py, slow to import
-    from requests.adapters import HTTPAdapter  # noqa: PLC0415
-
-    class Impatient(HTTPAdapter):
-        def send(self, request: PreparedRequest, *given: object, **options: object) -> Response:
-            chosen = {**options, "timeout": (timeouts.connect, timeouts.read)}
-            return super().send(request, *given, **chosen)  # type: ignore[arg-type]
-
     client._retry, client._retry_codes = 0, []
-    for scheme in ("http://", "https://"):
-        client._session.mount(scheme, Impatient(max_retries=0))
+    session = client._session
+    wait = (timeouts.connect, timeouts.read)
+    session.request = functools.partial(session.request, timeout=wait)  # type: ignore[method-assign]
     return client

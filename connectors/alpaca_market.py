@@ -6,13 +6,16 @@ import functools
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from connectors.alpaca_client import Timeouts, impatient
+from connectors.alpaca_client import ThreadedClient, Timeouts
 from connectors.alpaca_prices_read import Raw
+from connectors.alpaca_rest import AlpacaRest
+
+if TYPE_CHECKING:
+    from alpaca.data.historical.stock import StockHistoricalDataClient
 
 REQUESTS_A_MINUTE = 180  # Alpaca takes 200 of an account without a subscription
 SYMBOLS_A_REQUEST = 50
@@ -59,14 +62,15 @@ class MarketRest:
         pace: Pace | None = None,
     ) -> None:
         self._keys = (key_id, secret_key)
-        self._data_url, self._trading_url = data_url.rstrip("/"), trading_url.rstrip("/")
-        self._feed, self._paper = feed, paper
+        self._url, self._feed = data_url.rstrip("/"), feed
         self._pace = pace or Pace()
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="alpaca-data")
+        self._prices = ThreadedClient(self._new_client, timeouts=TIMEOUTS, threads=_THREADS)
+        self._trading = AlpacaRest(key_id=key_id, secret_key=secret_key, url=trading_url, paper=paper)
 
     def close(self) -> None:
         """Take no further call; those under way end by their timeouts."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._prices.close()
+        self._trading.close()
 
     async def daily_bars(
         self, symbols: Collection[str], *, start: dt.datetime, end: dt.datetime
@@ -96,9 +100,12 @@ class MarketRest:
 
     async def clock(self) -> dt.datetime:
         """Return the exchange's time as the trading API says it."""
-        found = await self._call(lambda: _trading(self).get_clock())
+        await self._pace.turn()
+        answer = await self._trading.clock()
+        if answer.outcome != "done":
+            raise Away(answer.reason)
         try:
-            return dt.datetime.fromisoformat(found["timestamp"]).astimezone(dt.UTC)
+            return dt.datetime.fromisoformat(answer.body["timestamp"]).astimezone(dt.UTC)
         except (KeyError, TypeError, ValueError) as error:
             raise Away("its clock cannot be read") from error
 
@@ -107,37 +114,21 @@ class MarketRest:
         wanted = sorted(symbols)
         for begin in range(0, len(wanted), SYMBOLS_A_REQUEST):
             some = wanted[begin : begin + SYMBOLS_A_REQUEST]
-            answer = await self._call(lambda some=some: ask(_data(self), some, self._feed))  # type: ignore[misc]
+            await self._pace.turn()
+            try:
+                answer = await self._prices.ask(functools.partial(ask, symbols=some, feed=self._feed))
+            except Exception as error:  # whatever the client or the network says
+                raise Away(f"{type(error).__name__}: {error}"[:300]) from error
             if not isinstance(answer, dict):
                 raise Away("an answer that is no object")
             found |= answer
         return found
 
-    async def _call(self, call: Callable[[], Any]) -> Any:
-        await self._pace.turn()
-        try:
-            async with asyncio.timeout(TIMEOUTS.whole):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, call)
-        except TimeoutError as error:
-            raise Away(f"no whole answer within {TIMEOUTS.whole:g} s") from error
-        except Exception as error:  # whatever the client or the network says
-            raise Away(f"{type(error).__name__}: {error}"[:300]) from error
+    def _new_client(self) -> "StockHistoricalDataClient":
+        from alpaca.data.historical.stock import StockHistoricalDataClient  # noqa: PLC0415 - slow to import
 
-
-def _data(rest: MarketRest) -> Any:
-    from alpaca.data.historical.stock import StockHistoricalDataClient  # noqa: PLC0415 - slow to import
-
-    key_id, secret_key = (key.get_secret_value() for key in rest._keys)
-    client = StockHistoricalDataClient(key_id, secret_key, raw_data=True, url_override=rest._data_url or None)
-    return impatient(client, TIMEOUTS)
-
-
-def _trading(rest: MarketRest) -> Any:
-    from alpaca.trading.client import TradingClient  # noqa: PLC0415 - slow to import
-
-    key_id, secret_key = (key.get_secret_value() for key in rest._keys)
-    url = rest._trading_url or None
-    return impatient(TradingClient(key_id, secret_key, paper=rest._paper, raw_data=True, url_override=url), TIMEOUTS)
+        key_id, secret_key = (key.get_secret_value() for key in self._keys)
+        return StockHistoricalDataClient(key_id, secret_key, raw_data=True, url_override=self._url or None)
 
 
 def _bars(client: Any, symbols: list[str], feed: str, *, timeframe: str, start: dt.datetime, end: dt.datetime) -> Any:

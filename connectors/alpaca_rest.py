@@ -4,17 +4,13 @@ An answer says whether something was done, certainly not done, or nobody knows. 
 models raise on a word that they do not know; quantities and prices are sent as text, because its requests hold floats.
 """
 
-import asyncio
-import functools
 import json
-import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import SecretStr
 
-from connectors.alpaca_client import Timeouts, impatient
+from connectors.alpaca_client import ThreadedClient, Timeouts
 from trading.effects import Order
 
 if TYPE_CHECKING:
@@ -53,14 +49,12 @@ class AlpacaRest:
         timeouts: Timeouts = TIMEOUTS,
     ) -> None:
         self._key_id, self._secret_key = key_id, secret_key
-        self._url, self._paper = url, paper
-        self._timeouts = timeouts
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="alpaca")
-        self._local = threading.local()
+        self._url, self._paper = url.rstrip("/"), paper
+        self._client = ThreadedClient(self._new_client, timeouts=timeouts, threads=_THREADS)
 
     def close(self) -> None:
         """Take no further call; those under way end by their timeouts."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._client.close()
 
     async def place(self, fields: Mapping[str, str]) -> Answer:
         """Send an order, as `order_fields` gives it."""
@@ -101,43 +95,27 @@ class AlpacaRest:
         of_status: Callable[[int, str], Answer] | None = None,
         empty: bool = False,
     ) -> Answer:
-        answered = asyncio.get_running_loop().run_in_executor(
-            self._threads, functools.partial(self._in_a_thread, call, of_status or asking)
-        )
         try:
-            async with asyncio.timeout(self._timeouts.whole):
-                answer = await answered
-        except TimeoutError:
-            return Answer("unclear", reason=f"no whole answer within {self._timeouts.whole:g} s")
-        if answer.outcome == "done" and not empty and not isinstance(answer.body, dict | list):
-            return Answer("unclear", reason="an answer that is neither an object nor a list")
-        return answer
-
-    def _in_a_thread(self, call: Callable[["TradingClient"], Any], of_status: Callable[[int, str], Answer]) -> Answer:
-        from alpaca.common.exceptions import APIError  # noqa: PLC0415 - slow to import
-
-        try:
-            return Answer("done", call(self._client()))
-        except APIError as error:
-            response = error.response
-            if response is None:
-                return Answer("unclear", reason="an error without a status")
-            return of_status(response.status_code, response.text)
+            body = await self._client.ask(call)
+        except TimeoutError as error:
+            return Answer("unclear", reason=str(error))
         except Exception as error:  # whatever it is, it says whether the call can have left
-            return Answer("not_sent" if _never_left(error) else "unclear", reason=_short(_in_words(error)))
+            return _failed(error, of_status or asking)
+        if not empty and not isinstance(body, dict | list):
+            return Answer("unclear", reason="an answer that is neither an object nor a list")
+        return Answer("done", body)
 
-    def _client(self) -> "TradingClient":
-        """Return this thread's client: a session of `requests` is not made for several threads."""
-        client: TradingClient | None = getattr(self._local, "client", None)
-        if client is None:
-            client = self._local.client = _new_client(self)
-        return client
+    def _new_client(self) -> "TradingClient":
+        from alpaca.trading.client import TradingClient  # noqa: PLC0415 - slow to import
+
+        key_id, secret_key = self._key_id.get_secret_value(), self._secret_key.get_secret_value()
+        return TradingClient(key_id, secret_key, paper=self._paper, raw_data=True, url_override=self._url or None)
 
     @property
     def stream_url(self) -> str:
         """Return where the trade updates come from."""
         base = self._url or ("https://paper-api.alpaca.markets" if self._paper else "https://api.alpaca.markets")
-        return base.replace("http", "ws", 1).rstrip("/") + "/stream"
+        return base.replace("http", "ws", 1) + "/stream"
 
     def login(self) -> dict[str, str]:
         """Return what the stream is authenticated with."""
@@ -212,6 +190,16 @@ def _in_words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def _failed(error: Exception, of_status: Callable[[int, str], Answer]) -> Answer:
+    from alpaca.common.exceptions import APIError  # noqa: PLC0415 - slow to import; here the thread has done so
+
+    if not isinstance(error, APIError):
+        return Answer("not_sent" if _never_left(error) else "unclear", reason=_short(_in_words(error)))
+    if error.response is None:
+        return Answer("unclear", reason="an error without a status")
+    return of_status(error.response.status_code, error.response.text)
+
+
 def _never_left(error: Exception) -> bool:
     """Tell whether a call ended before its first byte was sent: there was no connection."""
     from requests.exceptions import ConnectionError as NoConnection  # noqa: PLC0415 - comes with alpaca-py
@@ -228,12 +216,3 @@ def _open_ones() -> Any:
     from alpaca.trading.requests import GetOrdersRequest  # noqa: PLC0415
 
     return GetOrdersRequest(status=QueryOrderStatus.OPEN, limit=_MOST_ORDERS)
-
-
-def _new_client(rest: AlpacaRest) -> "TradingClient":
-    from alpaca.trading.client import TradingClient  # noqa: PLC0415 - slow to import
-
-    key_id, secret_key = rest._key_id.get_secret_value(), rest._secret_key.get_secret_value()
-    url = rest._url or None
-    client = TradingClient(key_id, secret_key, paper=rest._paper, raw_data=True, url_override=url)
-    return impatient(client, rest._timeouts)

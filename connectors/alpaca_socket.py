@@ -7,8 +7,8 @@ import abc
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import ClassVar, NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import aiohttp
 import structlog
@@ -32,10 +32,10 @@ TIMES = StreamTimes()
 
 
 class AlpacaSocket(abc.ABC):
-    """Follow one stream until cancelled; `joined` is called at every (re)start.
+    """Follow one stream until cancelled; `hear` gets its news, `joined` is called at every (re)start.
 
-    `heard_at` is when something was heard last, or when it was joined if that is later, on the monotonic clock;
-    `has_heard` tells whether anything was heard since it was joined.
+    `heard_at` is when news came last, or when it was joined if that is later, on the monotonic clock; `has_heard` tells
+    whether any came since it was joined.
     """
 
     name: ClassVar[str]
@@ -46,14 +46,17 @@ class AlpacaSocket(abc.ABC):
         url: str,
         login: Callable[[], Mapping[str, str]],
         *,
+        hear: Callable[[Any], None],
         joined: Callable[[], None],
         check: Check,
         times: StreamTimes = TIMES,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._url, self._login = url, login
-        self._joined = joined
+        self._hear, self._joined = hear, joined
         self._check = check
         self._times = times
+        self._sleep = sleep
         self._again = asyncio.Event()
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self.heard_at = 0.0
@@ -64,8 +67,12 @@ class AlpacaSocket(abc.ABC):
         """Log in and say what is wanted; raises ValueError for a refusal."""
 
     @abc.abstractmethod
-    def _take(self, message: aiohttp.WSMessage) -> bool:
-        """Take a message in; return whether something was heard by it. Raises ValueError to join anew."""
+    def _take(self, held: str | bytes) -> None:
+        """Call `_news` for each piece of news in a message; raises ValueError to join anew."""
+
+    def _news(self, news: Any) -> None:
+        self.heard_at, self.has_heard = time.monotonic(), True
+        self._hear(news)
 
     @property
     def is_up(self) -> bool:
@@ -93,29 +100,32 @@ class AlpacaSocket(abc.ABC):
             finally:
                 self._socket = None
             rest = self._times.first_rest if self.has_heard else min(rest * 2, self._times.longest_rest)
-            await asyncio.sleep(rest)
+            await self._sleep(rest)
 
     async def _listen(self) -> None:
-        self._again.clear()
         async with aiohttp.ClientSession() as session:
             async with asyncio.timeout(self._times.login):
                 socket = await session.ws_connect(self._url, headers=self.headers, heartbeat=self._times.heartbeat)
                 await self._join(socket)
             self._socket, self.heard_at = socket, time.monotonic()
+            self._again.clear()  # whoever asked until now asked to leave the one before
             self._check.holds(f"{self.name}: joined")
             self._joined()
             async with _leaving(socket, self._again):
                 async for message in socket:
-                    if self._take(message):
-                        self.heard_at, self.has_heard = time.monotonic(), True
+                    self._take(_held_by(message))
         if not self._again.is_set():  # else whoever asked to leave has said why
             raise ConnectionError(f"it was closed with {socket.close_code}")
 
 
-def content(message: aiohttp.WSMessage) -> str | bytes:
-    """Return what a message holds; raises ValueError where it is the connection's end."""
+async def received(socket: aiohttp.ClientWebSocketResponse) -> str | bytes:
+    """Return what the next message holds, while a stream is joined; raises ConnectionError for the connection's end."""
+    return _held_by(await socket.receive())
+
+
+def _held_by(message: aiohttp.WSMessage) -> str | bytes:
     if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
-        raise ValueError("the stream was closed before it began")
+        raise ConnectionError(f"it ended: {message.type.name} {message.data!r}")
     held: str | bytes = message.data
     return held
 

@@ -4,13 +4,11 @@ The stream only makes us faster. What it does not say, or says twice, late or wr
 """
 
 import json
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import aiohttp
 
-from connectors.alpaca_socket import TIMES, AlpacaSocket, StreamTimes, content
-from connectors.checks import Check
+from connectors.alpaca_socket import AlpacaSocket, received
 
 
 class TradeUpdates(AlpacaSocket):
@@ -18,41 +16,27 @@ class TradeUpdates(AlpacaSocket):
 
     name = "trade updates"
 
-    def __init__(
-        self,
-        url: str,
-        login: Callable[[], Mapping[str, str]],
-        *,
-        hear: Callable[[Any], None],
-        joined: Callable[[], None],
-        check: Check,
-        times: StreamTimes = TIMES,
-    ) -> None:
-        super().__init__(url, login, joined=joined, check=check, times=times)
-        self._hear = hear
-
     async def _join(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         await socket.send_json({"action": "authenticate", "data": dict(self._login())})
-        if (await _answer(socket)).get("data", {}).get("status") != "authorized":
+        answer = _read(await received(socket)).get("data")
+        if not isinstance(answer, dict) or answer.get("status") != "authorized":
             raise ValueError("Alpaca refuses the keys for its stream")
         await socket.send_json({"action": "listen", "data": {"streams": ["trade_updates"]}})
-        await _answer(socket)
+        await received(socket)
 
-    def _take(self, message: aiohttp.WSMessage) -> bool:
+    def _take(self, held: str | bytes) -> None:
         """Hear one message; what cannot be read is an update nobody understood, which a look at the orders replaces."""
-        try:
-            found = json.loads(message.data)
-        except (TypeError, ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            self._hear(None)
+        found = _read(held)
+        if not found:
+            self._news(None)
         elif found.get("stream") == "trade_updates":
-            self._hear(found.get("data"))
-        return True
+            self._news(found.get("data"))
 
 
-async def _answer(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
-    found = json.loads(content(await socket.receive()))
-    if not isinstance(found, dict):
-        raise ValueError("the stream's answer is no object")
-    return found
+def _read(held: str | bytes) -> dict[str, Any]:
+    """Return the object in a message, empty for what is none."""
+    try:
+        found = json.loads(held)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
