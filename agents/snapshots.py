@@ -56,7 +56,7 @@ async def read_snapshots(url: SecretStr, accounts: Collection[str], *, partition
                 found = await connection.fetch(_ROWS, list(accounts))
             finally:
                 connection.terminate()  # also when nobody answers any more
-    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise Unreadable(f"PostgreSQL cannot be read: {type(error).__name__}") from error
     judged = {row["account_id"]: judge(row["state"], row["hash"], row["log_id"]) for row in found}
     by_partition: dict[int, int] = {}

@@ -22,6 +22,7 @@ Row = dict[str, Any]
 _AWAY: Final = (
     OSError,  # TimeoutError is one
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # of a connection whose end has been told and is not there yet
     asyncpg.PostgresConnectionError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,

@@ -7,9 +7,12 @@ import pathlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 
+from api.database import Database
+from api.problems import Problem
 from api.readiness import NAMES
 from stack import kafka
 from stack.jars import cache_dir
@@ -25,6 +28,7 @@ from tests.conftest import execute
 pytestmark = pytest.mark.integration
 CONTRACT = """kafka, database, topics, migrations, worker, connectors, state_loaded, reconciled, consuming,
     projection"""
+CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
 
 
 @pytest.fixture
@@ -142,12 +146,16 @@ async def test_since_is_the_instant_of_the_last_change(api: httpx.AsyncClient, e
     assert (await ready(api))["consuming"]["since"] == second
 
 
+def database_name(url: str) -> str:
+    return url.rpartition("/")[2].partition("?")[0]
+
+
 @contextlib.contextmanager
 def without_postgresql(server: str, settings: Settings) -> Iterator[None]:
     """Let the database refuse every connection for a while, and cut those that are there."""
-    name = settings.database_url.get_secret_value().rpartition("/")[2].partition("?")[0]
+    name = database_name(settings.database_url.get_secret_value())
     execute(server, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
-    execute(server, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608
+    execute(server, CUT.replace("$1", f"'{name}'"))
     yield
     execute(server, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
 
@@ -169,6 +177,33 @@ async def test_trading_goes_on_without_postgresql_once_it_has_started(
             assert (await never_started.get("/ready")).status_code == 503
     assert failing(await ready(api)) == set()
     assert (await api.get("/api/trading/orders")).status_code == 200
+
+
+async def test_a_connection_that_is_cut_at_any_instant_is_an_outage(migrated: str, postgres_url: str) -> None:
+    """Between the server's last word and the end of the connection, asyncpg fails in ways of its own."""
+    database, outcomes, over = Database(migrated), set(), asyncio.Event()
+
+    async def ask() -> None:
+        while not over.is_set():
+            try:
+                await database.rows("SELECT 1")
+                outcomes.add("rows")
+            except Problem as problem:
+                outcomes.add(problem.document.code)
+
+    await database.start()
+    asking = [asyncio.create_task(ask()) for _ in range(6)]
+    cutter = await asyncpg.connect(postgres_url)
+    try:
+        for _ in range(30):
+            await cutter.execute(CUT, database_name(migrated))
+            await asyncio.sleep(0.01)
+        over.set()
+        await asyncio.gather(*asking)
+    finally:
+        await cutter.close()
+        await database.stop()
+    assert outcomes == {"rows", "database_unavailable"}
 
 
 async def test_a_database_that_is_not_migrated_is_not_ready(stack: Settings, migrated: str) -> None:
