@@ -11,6 +11,7 @@ from streams.settings import Settings
 
 _WAIT_MS = 500
 _CHUNK = 500
+_WAIT_AT_THE_END_MS = 10  # the broker holds a fetch there, and answers nothing else on that connection meanwhile
 
 
 class Record(NamedTuple):
@@ -64,10 +65,10 @@ class KafkaLog:
         consumer.seek(partition, begin)
         while await consumer.position(partition) < end:
             found = await consumer.getmany(partition, timeout_ms=_WAIT_MS, max_records=_CHUNK)
-            for record in found.get(partition, ()):
-                if record.offset >= end:
-                    return
-                yield Record(record.topic, record.partition, record.offset, record.key, record.value, record.timestamp)
+            for here in found.get(partition, ()):
+                if here.offset < end:
+                    yield Record(here.topic, here.partition, here.offset, here.key, here.value, here.timestamp)
+        consumer.pause(partition)  # or it would go on fetching what nobody asked for
 
     async def close(self) -> None:
         """Disconnect."""
@@ -87,7 +88,10 @@ class KafkaLog:
     async def _consumer(self) -> AIOKafkaConsumer:
         if self._connected is None:
             consumer = AIOKafkaConsumer(
-                **for_aiokafka(self._settings), enable_auto_commit=False, auto_offset_reset="none"
+                **for_aiokafka(self._settings),
+                enable_auto_commit=False,
+                auto_offset_reset="none",
+                fetch_max_wait_ms=_WAIT_AT_THE_END_MS,
             )
             await consumer.start()
             self._connected = consumer

@@ -1,5 +1,7 @@
 """The log of a real broker, read past Faust: exact offsets, and what was compacted or ended a transaction."""
 
+import asyncio
+
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
@@ -56,4 +58,22 @@ async def test_a_beginning_that_the_log_no_longer_has_is_an_error(kafka: str, to
     with pytest.raises(OffsetOutOfRangeError):
         await offsets(log, here, 2, 10)
     assert await offsets(log, here, 5, 10) == [5, 6, 7, 8, 9]
+    await log.close()
+
+
+async def test_many_partitions_are_read_one_after_the_other_without_a_wait_at_the_end_of_each(
+    kafka: str, topic_prefix: str
+) -> None:
+    topic, partitions = topic_prefix + "many", range(60)
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.create_topics([NewTopic(topic, len(partitions), 1)])[topic].result()
+    async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
+        for partition in partitions:
+            await producer.send_and_wait(topic, b"x", key=b"k", partition=partition)
+    log = KafkaLog(Settings(kafka=kafka))
+    async with asyncio.timeout(15):  # thirty seconds, were a fetch held back for half a second after each
+        for partition in partitions:
+            async for record in log.read(TopicPartition(topic, partition), begin=0, end=1):
+                await asyncio.sleep(0.005)  # what is done with it gives the consumer the time to fetch on
+                assert record.value == b"x"
     await log.close()
