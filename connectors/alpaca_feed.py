@@ -4,7 +4,7 @@ MessagePack, read here and not by alpaca-py: its stream reconnects without a wor
 and only logs that a subscription was refused.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import aiohttp
@@ -16,13 +16,20 @@ CHANNELS = ("trades", "bars")
 
 
 class MarketFeed(AlpacaSocket):
-    """Follow the market data of one account; `hear` gets each message about a symbol, and only these count as heard."""
+    """Follow the market data of one account; `hear` gets each message about a symbol, and only these count as heard.
+
+    `confirmed` gets the symbols of which the stream tells from now on.
+    """
 
     name = "market data"
     headers = {"Content-Type": "application/msgpack"}  # noqa: RUF012 - a constant of the class
 
-    _subscribed: frozenset[str] = frozenset()
-    _wanted: frozenset[str] = frozenset()
+    def __init__(self, *given: Any, confirmed: Callable[[Collection[str]], None], **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._confirmed = confirmed
+        self._told: frozenset[str] = frozenset()
+        self._subscribed: frozenset[str] = frozenset()
+        self._wanted: frozenset[str] = frozenset()
 
     async def want(self, symbols: Collection[str]) -> None:
         """Subscribe to these symbols and no others."""
@@ -31,7 +38,7 @@ class MarketFeed(AlpacaSocket):
             await self._subscribe(self._socket)
 
     async def _join(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._subscribed = frozenset()
+        self._subscribed = self._told = frozenset()
         await _expect(socket, "connected")
         await socket.send_bytes(msgpack.packb({"action": "auth", **self._login()}))
         await _expect(socket, "authenticated")
@@ -49,7 +56,10 @@ class MarketFeed(AlpacaSocket):
             said = message if isinstance(message, dict) else {}
             if said.get("T") == "error":
                 raise ValueError(f"Alpaca refuses: {said.get('code')} {said.get('msg')}")
-            if said.get("T") not in ("success", "subscription"):
+            if said.get("T") == "subscription":
+                before, self._told = self._told, frozenset(said.get("trades") or ())
+                self._confirmed(self._told - before)
+            elif said.get("T") != "success":
                 self._news(said)
 
 

@@ -21,7 +21,6 @@ REQUESTS_A_MINUTE = 180  # Alpaca takes 200 of an account without a subscription
 SYMBOLS_A_REQUEST = 50
 TIMEOUTS = Timeouts(read=10.0, whole=30.0)
 _THREADS = 4
-_MOST_TRADES = 10_000
 
 
 class Away(ConnectionError):
@@ -84,11 +83,9 @@ class MarketRest:
         """Return the minute bars of a span, oldest first."""
         return await self._each(symbols, functools.partial(_bars, timeframe="1Min", start=start, end=end))
 
-    async def trades(
-        self, symbols: Collection[str], *, start: dt.datetime, end: dt.datetime
-    ) -> Mapping[str, Sequence[Raw]]:
-        """Return the trades of a short span, oldest first; some thousands at most."""
-        return await self._each(symbols, functools.partial(_trades, start=start, end=end))
+    async def trades(self, symbols: Collection[str], *, start: dt.datetime) -> Mapping[str, Sequence[Raw]]:
+        """Return every trade since a recent instant, oldest first."""
+        return await self._each(symbols, functools.partial(_trades, start=start))
 
     async def latest_trades(self, symbols: Collection[str]) -> Mapping[str, Raw]:
         """Return the last trade of each symbol that has one."""
@@ -148,11 +145,11 @@ def _bars(client: Any, symbols: list[str], feed: str, *, timeframe: str, start: 
     return client.get_stock_bars(asked)
 
 
-def _trades(client: Any, symbols: list[str], feed: str, *, start: dt.datetime, end: dt.datetime) -> Any:
+def _trades(client: Any, symbols: list[str], feed: str, *, start: dt.datetime) -> Any:
     from alpaca.data.enums import DataFeed  # noqa: PLC0415 - slow to import
     from alpaca.data.requests import StockTradesRequest  # noqa: PLC0415
 
-    asked = StockTradesRequest(symbol_or_symbols=symbols, start=start, end=end, limit=_MOST_TRADES, feed=DataFeed(feed))
+    asked = StockTradesRequest(symbol_or_symbols=symbols, start=start, feed=DataFeed(feed))  # until Alpaca's own now
     return client.get_stock_trades(asked)
 
 

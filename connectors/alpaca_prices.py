@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import structlog
@@ -23,6 +23,7 @@ from connectors.alpaca_prices_read import Unreadable
 from connectors.alpaca_socket import TIMES, StreamTimes
 from connectors.checks import Check
 from connectors.clients import producing
+from connectors.price_gaps import GAP, PriceGaps
 from connectors.price_history import History
 from connectors.price_log import PriceLog
 from connectors.price_sender import PriceSender, latest
@@ -35,7 +36,6 @@ from trading.effects import Notification, QuoteRequest
 
 FILE = "alpaca-prices.json"
 ALPACA_STREAM = "wss://stream.data.alpaca.markets"
-GAP = dt.timedelta(seconds=60)  # older prices are compared with no level any more
 LATE = dt.timedelta(seconds=2)  # so much later may REST tell of a trade
 _log = structlog.get_logger(__name__)
 
@@ -78,7 +78,8 @@ class AlpacaPrices:
         self._prices = PriceLog(settings, settings.data_dir / FILE)
         self._rest = _rest_of(settings)
         self._asked: set[str] = set()
-        self._is_asked, self._has_joined = asyncio.Event(), asyncio.Event()
+        self._followed: frozenset[str] = frozenset()
+        self._is_asked = asyncio.Event()
         self._ahead, self._clock_at = dt.timedelta(), 0.0
         self._bad_since: float | None = None
         self._told_at: dt.datetime | None = None
@@ -89,24 +90,33 @@ class AlpacaPrices:
                 await self._read_the_clock()
             async with producing(settings) as producer:
                 self._sender = PriceSender(producer, self._prices, settings, source=f"alpaca-{settings.alpaca_feed}")
+                self._history = History(self._rest, self._sender, self._prices, now=self._now)
+                self._gaps = PriceGaps(
+                    self._rest,
+                    self._sender,
+                    self._history,
+                    take=self._add_trade,
+                    now=self._now,
+                    rest_seconds=self._rhythm.poll,
+                )
                 self._tracked = TrackedSymbols(settings, changed=self._changed, asked=self._ask)
                 self._feed = MarketFeed(
                     _stream_url(settings),
                     self._login,
                     hear=self._hear,
                     joined=self._joined,
+                    confirmed=self._gaps.confirm,
                     check=self._check,
                     times=self._times,
                 )
-                self._history = History(self._rest, self._sender, self._prices, now=self._now)
                 await together(
                     self._sender.send(),
                     self._tracked.follow(),
                     self._feed.follow(),
-                    self._fill_gaps(),
+                    self._gaps.fill(),
                     self._watch(producer),
                     self._answer(),
-                    self._history.keep(lambda: self._tracked.symbols),
+                    self._history.keep(lambda: self._followed),
                 )
         finally:
             self._rest.close()
@@ -123,13 +133,15 @@ class AlpacaPrices:
         return dt.datetime.now(dt.UTC) + self._ahead
 
     def _joined(self) -> None:
-        """Take over that the stream begins, or is to tell of other symbols: what came before is asked for."""
-        self._history.look()
-        self._has_joined.set()
+        self._gaps.begin(self._followed)
 
     async def _changed(self) -> None:
-        await self._feed.want(self._tracked.symbols)
-        self._joined()
+        before, self._followed = self._followed, self._tracked.symbols
+        self._gaps.drop(before - self._followed)
+        if self._feed.is_up:  # else its joining begins the gap of every symbol
+            self._gaps.begin(self._followed - before)
+        self._history.look()
+        await self._feed.want(self._followed)
 
     def _ask(self, request: QuoteRequest) -> None:
         self._asked.add(request.symbol)
@@ -153,28 +165,6 @@ class AlpacaPrices:
         _log.error("a price cannot be read and is dropped", symbol=repr(symbol)[:40], error=str(error))
         self._check.holds(f"market data comes; {self._unreadable} messages could not be read, the last: {error}"[:300])
 
-    async def _fill_gaps(self) -> None:
-        """After each joining, and for new symbols, ask for what was missed: trades of the last minute, minute bars."""
-        while True:
-            await self._has_joined.wait()
-            self._has_joined.clear()
-            symbols = self._tracked.symbols
-            try:
-                await self._ask_for_trades(symbols, since=self._now() - GAP)
-                await self._history.fill_minutes(symbols)
-            except Away as error:
-                _log.warning("a gap in the prices is not filled yet", error=str(error))
-                await asyncio.sleep(self._rhythm.poll)
-                self._has_joined.set()
-
-    async def _ask_for_trades(self, symbols: Collection[str], *, since: dt.datetime) -> None:
-        """Take over every trade since an instant, and the last one before; a stop that one crossed is crossed."""
-        for symbol, trades in (await self._rest.trades(symbols, start=since, end=self._now())).items():
-            for trade in trades:
-                self._add_trade(symbol, trade)
-        for symbol, trade in (await self._rest.latest_trades(symbols)).items():
-            self._add_trade(symbol, trade)
-
     def _add_trade(self, symbol: str, trade: Mapping[str, Any]) -> None:
         try:
             tick = read.tick_of(trade)
@@ -196,7 +186,7 @@ class AlpacaPrices:
             elif time.monotonic() - polled_at >= self._rhythm.poll:
                 polled_at, now = time.monotonic(), self._now()
                 try:
-                    await self._ask_for_trades(self._tracked.symbols, since=max(known_until or now - GAP, now - GAP))
+                    await self._gaps.ask(self._followed, since=max(known_until or now - GAP, now - GAP))
                     known_until = now - LATE
                     self._check.fails(f"{reason}; the latest trades come by REST")
                 except Away as error:
@@ -262,7 +252,10 @@ class AlpacaPrices:
             await self._is_asked.wait()
             await asyncio.sleep(self._rhythm.together)
             self._is_asked.clear()
-            symbols, self._asked = self._asked, set()
+            symbols = {symbol for symbol in self._asked if not self._sender.holds(symbol)}
+            self._asked -= symbols
+            if self._asked:
+                self._is_asked.set()  # a quote must not go before the older prices that are to come
             try:
                 trades = await self._rest.latest_trades(symbols)
                 quotes = await self._rest.latest_quotes(symbols)

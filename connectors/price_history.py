@@ -38,13 +38,21 @@ class History:
         self._now = now
         self._news = asyncio.Event()
         self._heard: list[PriceBar] = []
-        self._has_a_gap = False
+        self._is_held = False
         self._filled: dict[str, dt.date] = {}
         self._not_before: dict[str, float] = {}
 
+    def hold(self) -> None:
+        """Keep the minute bars that the stream tells: older ones are still to come, and must go first."""
+        self._is_held = True
+
+    def let_go(self) -> None:
+        """Have what was held sent."""
+        self._is_held = False
+        self._news.set()
+
     def look(self) -> None:
-        """Hear that the stream has joined, or that other symbols need prices: older minutes are sent first."""
-        self._has_a_gap = True
+        """Look for missing days now: other symbols need prices."""
         self._news.set()
 
     def add(self, bar: PriceBar) -> None:
@@ -55,7 +63,7 @@ class History:
     async def keep(self, symbols: Callable[[], Collection[str]]) -> None:
         """Send what is missing, at the start, for new symbols, and after each close; raises aiokafka's `KafkaError`."""
         while True:
-            if not self._has_a_gap:
+            if not self._is_held:
                 heard, self._heard = self._heard, []
                 await self._sender.bars(heard)
             rest = SECONDS_BETWEEN_LOOKS
@@ -82,8 +90,6 @@ class History:
             if start < minute:
                 found = await self._rest.minute_bars(symbols, start=start, end=minute - dt.timedelta(microseconds=1))
                 await self._sender.bars(_read(found, read.minute_bar))
-        self._has_a_gap = False
-        self._news.set()
 
     async def _fill_days(self, symbols: Collection[str]) -> None:
         """Send the days that the log does not have, oldest first, of symbols whose last session was not filled yet."""

@@ -1,8 +1,9 @@
 """Prices to the log: ticks batched by symbol, in time order and never twice; bars that the log does not have yet."""
 
 import asyncio
+import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from aiokafka import AIOKafkaProducer
 
@@ -24,6 +25,21 @@ class PriceSender:
         self._settings = settings
         self._source = source
         self._waiting: defaultdict[str, list[Tick]] = defaultdict(list)
+        self._held: dict[str, float] = {}
+        self._newest: dict[str, list[Tick]] = {}
+
+    def hold(self, symbols: Collection[str], *, seconds: float) -> None:
+        """Keep the ticks of these symbols for so long at most: older ones are still to come, and must go first."""
+        self._held |= dict.fromkeys(symbols, time.monotonic() + seconds)
+
+    def let_go(self, symbols: Collection[str]) -> None:
+        """Have what was held sent in time order with the next batches."""
+        for symbol in symbols:
+            self._held.pop(symbol, None)
+
+    def holds(self, symbol: str) -> bool:
+        """Return whether the ticks of a symbol are kept."""
+        return self._held.get(symbol, 0.0) > time.monotonic()
 
     def add_tick(self, symbol: str, tick: Tick) -> None:
         """Have a tick sent with the next batch of its symbol, if the log has nothing that late."""
@@ -33,10 +49,9 @@ class PriceSender:
         """Send the batches that have come together, and go on until cancelled; raises aiokafka's `KafkaError`."""
         while True:
             await asyncio.sleep(SECONDS_OF_A_BATCH)
-            waiting, self._waiting = self._waiting, defaultdict(list)
             arrivals = []
-            for symbol, ticks in waiting.items():
-                fresh = self._fresh(symbol, ticks)
+            for symbol in [symbol for symbol in self._waiting if not self.holds(symbol)]:
+                fresh = self._fresh(symbol, self._waiting.pop(symbol))
                 for begin in range(0, len(fresh), MOST_TICKS):
                     batch = PriceTicks(
                         symbol=symbol, ticks=tuple(fresh[begin : begin + MOST_TICKS]), source=self._source
@@ -63,12 +78,24 @@ class PriceSender:
         return len(arrivals)
 
     def _fresh(self, symbol: str, ticks: list[Tick]) -> list[Tick]:
-        """Return the ticks after the last one in the log, in time order, equal ones once."""
-        last = self._prices.tick_at(symbol)
-        unique = {(tick.at, tick.price, tick.size): tick for tick in ticks if last is None or tick.at > last}
-        fresh = sorted(unique.values(), key=lambda tick: tick.at)
+        """Return the ticks that the log does not have and that are not older than its last, in time order, each once.
+
+        Of one instant there may be several, and they need not come together.
+        """
+        last, known = self._prices.tick_at(symbol), self._newest.get(symbol, [])
+        whole = not known or known[0].at != last  # of an instant that others have told we do not know what is missing
+        fresh = sorted(
+            (
+                tick
+                for tick in dict.fromkeys(ticks)
+                if last is None or tick.at > last or (tick.at == last and not whole and tick not in known)
+            ),
+            key=lambda tick: tick.at,
+        )
         if fresh:
-            self._prices.note_tick(symbol, fresh[-1].at)
+            newest = fresh[-1].at
+            self._newest[symbol] = [tick for tick in (*known, *fresh) if tick.at == newest]
+            self._prices.note_tick(symbol, newest)
         return fresh
 
     async def _put(self, topic: str, symbol: str, model: PriceBar | PriceTicks) -> "asyncio.Future[object]":

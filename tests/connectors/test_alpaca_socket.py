@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
@@ -36,7 +37,7 @@ class Rest(NamedTuple):
 class Side:
     """Our side of a stream that rests as long as the test lets it, and what came of it."""
 
-    def __init__(self, stream: type[AlpacaSocket], url: str, times: StreamTimes) -> None:
+    def __init__(self, stream: Callable[..., AlpacaSocket], url: str, times: StreamTimes) -> None:
         self.check = Check("stream", required=False)
         self.heard: list[Any] = []
         self.joins = 0
@@ -71,7 +72,7 @@ class Side:
 
 @contextlib.asynccontextmanager
 async def following(
-    *talks: Talk, stream: type[AlpacaSocket] = TradeUpdates, times: StreamTimes = TIMES
+    *talks: Talk, stream: Callable[..., AlpacaSocket] = TradeUpdates, times: StreamTimes = TIMES
 ) -> AsyncIterator[Side]:
     """Follow a stream whose connections talk as given, one after the other; those after the last are mute."""
     left = list(talks)
@@ -242,16 +243,29 @@ async def market(socket: web.WebSocketResponse, _: web.Request) -> None:
     await socket.send_bytes(packed({"T": "success", "msg": "connected"}))
     await socket.receive()
     await socket.send_bytes(packed({"T": "success", "msg": "authenticated"}))
-    await socket.send_bytes(packed({"T": "subscription", "trades": []}))
+    for symbols in (["KO"], ["AAPL", "KO"], ["AAPL"]):
+        await socket.send_bytes(packed({"T": "subscription", "trades": symbols, "bars": []}))
     await socket.send_bytes(packed({"T": "t", "S": "KO"}, {"T": "error", "code": 405, "msg": "symbol limit exceeded"}))
     await socket.receive()
 
 
 async def test_a_refused_subscription_ends_the_market_data_with_alpacas_word_after_the_news_before_it() -> None:
-    async with following(market, stream=MarketFeed) as side:
+    async with following(market, stream=functools.partial(MarketFeed, confirmed=lambda _: None)) as side:
         (rest,) = await side.until_rested(1)
         assert rest == Rest(1, False, False, "ValueError: Alpaca refuses: 405 symbol limit exceeded")
         assert side.heard == [{"T": "t", "S": "KO"}]
+
+
+async def test_symbols_are_confirmed_once_a_connection_and_after_it_has_joined() -> None:
+    confirmed: list[tuple[int, frozenset[str]]] = []
+
+    def confirm(symbols: frozenset[str]) -> None:
+        confirmed.append((side.joins, symbols))
+
+    async with following(market, market, stream=functools.partial(MarketFeed, confirmed=confirm)) as side:
+        await side.until_rested(2)
+    each = [frozenset({"KO"}), frozenset({"AAPL"}), frozenset()]
+    assert confirmed == [(join, symbols) for join in (1, 2) for symbols in each]
 
 
 async def test_symbols_that_are_wanted_while_others_are_subscribed_at_the_login_are_subscribed_too() -> None:
@@ -272,7 +286,7 @@ async def test_symbols_that_are_wanted_while_others_are_subscribed_at_the_login_
                 await feed.want({"AAPL", "KO"})
 
     socket = Socket()
-    feed = MarketFeed("", dict, hear=print, joined=print, check=Check("stream", required=False))
+    feed = MarketFeed("", dict, hear=print, joined=print, confirmed=print, check=Check("stream", required=False))
     await feed.want({"AAPL"})
     await feed._join(socket)  # type: ignore[arg-type]
     assert socket.subscribed == [["AAPL"], ["KO"]]

@@ -157,6 +157,33 @@ async def test_a_gap_is_filled_after_a_cut_socket(desk: Desk) -> None:
     assert (await desk.ticks("AAPL"))[-3:] == [Decimal("180.1"), Decimal("170.2"), Decimal("185.3")]
 
 
+async def test_what_a_gap_missed_goes_before_what_the_stream_tells_then(desk: Desk) -> None:
+    await desk.subscribed("AAPL")
+    desk.fake.faults.add(Fault("slow", path="/v2/stocks/trades", seconds=1, times=0))
+    before = set(desk.fake.feed.subscribers)
+    desk.fake.feed.cut()
+    for price in ("181.10", "171.20"):  # a stop at 175 would be crossed by the second
+        desk.fake.market.set_price("AAPL", Decimal(price))
+    await desk.until(lambda: any(one.hears("trades", "AAPL") for one in desk.fake.feed.subscribers - before))
+    desk.fake.market.set_price("AAPL", Decimal("186.30"))
+    await desk.until(lambda: desk.has_tick("AAPL", "186.30"))
+    desk.fake.faults.clear()
+    assert (await desk.ticks("AAPL"))[-3:] == [Decimal("181.1"), Decimal("171.2"), Decimal("186.3")]
+
+
+async def test_prices_do_not_wait_for_a_rest_that_is_away(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors.price_gaps.SECONDS_HELD", 0.5)
+    await desk.subscribed("AAPL")
+    away = desk.fake.faults.add(Fault("status", path="/v2/stocks/trades*", status=503, times=0))
+    before = set(desk.fake.feed.subscribers)
+    desk.fake.feed.cut()
+    await desk.until(lambda: any(one.hears("trades", "AAPL") for one in desk.fake.feed.subscribers - before))
+    desk.fake.market.set_price("AAPL", Decimal("186.41"))
+    await desk.until(lambda: desk.has_tick("AAPL", "186.41"))
+    assert away.met > 0
+    desk.fake.faults.clear()
+
+
 async def test_a_mute_stream_is_noticed_told_of_once_and_rest_takes_over(desk: Desk) -> None:
     await desk.subscribed("AAPL")
     desk.fake.faults.add(Fault("mute", path="/v2/iex", times=0))
