@@ -1,12 +1,15 @@
 """What a stream of prices has missed: asked for by REST, and sent before what the stream tells from then on.
 
 A gap begins when the stream is joined, or a symbol is new; from then on the symbol's prices wait. It is asked for when
-the stream has confirmed the symbol, so that a trade is in the stream or in the answer. Ticks wait for `SECONDS_HELD` at
-most, for a stop must not wait for a REST that is away; minute bars, on which nothing hangs, wait as long as it takes.
+the stream has confirmed the symbol, so that a trade is in the stream or in the answer; after `SECONDS_HELD` anyway.
+Ticks wait no longer than that, for a stop must not wait for a REST that is away; minute bars, on which nothing hangs,
+wait as long as it takes.
 """
 
 import asyncio
+import contextlib
 import datetime as dt
+import time
 from collections.abc import Callable, Collection
 
 import structlog
@@ -38,15 +41,13 @@ class PriceGaps:
         self._rest, self._sender, self._history = rest, sender, history
         self._take, self._now = take, now
         self._rest_seconds = rest_seconds
-        self._begun = 0
-        self._gaps: dict[str, int] = {}
+        self._gaps: dict[str, float] = {}
         self._confirmed: set[str] = set()
         self._is_confirmed = asyncio.Event()
 
     def begin(self, symbols: Collection[str]) -> None:
         """Let the prices of these symbols wait: what they had before is not known."""
-        self._begun += 1
-        self._gaps |= dict.fromkeys(symbols, self._begun)
+        self._gaps |= dict.fromkeys(symbols, time.monotonic())
         self._confirmed.difference_update(symbols)
         self._sender.hold(symbols, seconds=SECONDS_HELD)
         if self._gaps:
@@ -63,12 +64,15 @@ class PriceGaps:
         self._end({symbol: self._gaps[symbol] for symbol in symbols if symbol in self._gaps})
 
     async def fill(self) -> None:
-        """Ask for the trades of the last minute and the minute bars of every gap that is confirmed, until cancelled."""
+        """Ask for the trades of the last minute and the minute bars of every gap that is due, until cancelled."""
         while True:
-            await self._is_confirmed.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SECONDS_HELD):
+                    await self._is_confirmed.wait()
             self._is_confirmed.clear()
             symbols, self._confirmed = self._confirmed, set()
-            asked = {symbol: self._gaps[symbol] for symbol in symbols if symbol in self._gaps}
+            overdue = time.monotonic() - SECONDS_HELD
+            asked = {name: begun for name, begun in self._gaps.items() if name in symbols or begun <= overdue}
             if not asked:
                 continue
             try:
@@ -94,7 +98,7 @@ class PriceGaps:
         for symbol, trade in last.items():
             self._take(symbol, trade)
 
-    def _end(self, gaps: dict[str, int]) -> None:
+    def _end(self, gaps: dict[str, float]) -> None:
         """Let the prices go whose gap is still the one that was filled, and none that has begun since."""
         over = [symbol for symbol, begun in gaps.items() if self._gaps.get(symbol) == begun]
         for symbol in over:

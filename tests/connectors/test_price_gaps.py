@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 
+from connectors import price_gaps
 from connectors.alpaca_market import Away, MarketRest
 from connectors.clients import producing
 from connectors.price_gaps import GAP, PriceGaps
@@ -128,7 +129,7 @@ class Hands:
 
         class Sender:
             def hold(self, symbols: Collection[str], *, seconds: float) -> None:
-                assert seconds == 10
+                assert seconds == price_gaps.SECONDS_HELD
                 hands.held |= set(symbols)
 
             def let_go(self, symbols: Collection[str]) -> None:
@@ -225,6 +226,17 @@ async def test_a_confirmation_by_a_connection_that_was_cut_counts_no_more(scene:
     scene.gaps.begin(["KO"])
     await scene.settle()
     assert scene.rest.asked.empty()
+
+
+async def test_what_the_stream_never_confirms_is_asked_for_all_the_same(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.gaps.confirm([])
+    await scene.settle()
+    monkeypatch.setattr(price_gaps, "SECONDS_HELD", 0.02)
+    scene.gaps.begin(["KO"])
+    scene.gaps.confirm(["PEP"])
+    assert await scene.asked() == ("latest", frozenset({"KO"}))
 
 
 async def test_a_rest_that_is_away_is_asked_again_but_not_for_a_gap_that_has_begun_anew(scene: Scene) -> None:
