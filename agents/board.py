@@ -151,6 +151,10 @@ class Board:
             self._watched[symbol] = {one.account_id: Watched(one) for one in self._levels.get(symbol, ())}
         return self._watched[symbol]
 
+    def is_canary(self, symbol: str) -> bool:
+        """Tell whether an account wants to know how volatile a symbol is."""
+        return any(watched.levels.canary for watched in self.accounts(symbol).values())
+
     def look(self, ticks: Ticks, *, moved: Callable[[dt.timedelta], Decimal], wall: dt.datetime | None) -> list[Mark]:
         """Return the marks that new prices of a symbol give rise to.
 

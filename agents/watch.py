@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from agents.board import Board
-from agents.canary import Canary
+from agents.canary import Canaries
 from agents.clock import Now, minute_passed
 from agents.intake import refusal
 from agents.ticks import TOPIC as TICKS
@@ -41,12 +41,12 @@ async def on_ticks(
     now: Now,
     facts: Facts,
     board: Board,
-    canary: Canary,
+    canaries: Canaries,
     send: Send,
 ) -> None:
     """Fold the ticks of some records into their symbols' facts and tell who watches them.
 
-    Ticks older than the newest of their symbol change nothing. Those of the canary also say how volatile the market is.
+    Ticks older than the newest of their symbol change nothing. Those of a canary also say how volatile the market is.
     """
     outgoing: list[Outgoing] = []
     for record in records:
@@ -62,7 +62,7 @@ async def on_ticks(
             facts.see(symbol, fresh.outline())
             if board.accounts(symbol):
                 outgoing += _stamped(board.look(fresh, moved=partial(_moved, facts, symbol), wall=wall), now)
-            outgoing += map(to_market_stress, canary.look(fresh))
+            outgoing += map(to_market_stress, canaries.look(fresh))
     if outgoing:
         with facts.held_back():
             await deliver(send, outgoing)

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from agents import clock, endpoint, watch, watchdogs
 from agents.board import Board
-from agents.canary import Canary
+from agents.canary import Canaries
 from agents.decide import decide
 from agents.follow import follow, follow_feed
 from agents.intake import intake
@@ -53,7 +53,6 @@ from tables.circuit import circuit
 from tables.facts import Facts
 from tables.levels import levels
 from trading import trading_window
-from trading.policy import TradingPolicy
 
 WRONG_SETTINGS, PORT_IN_USE = 2, 4
 INTAKE = ("recommendations", "trend-summaries", "macro-events", "market-stress", "commands", "broker-events")
@@ -92,7 +91,7 @@ class Worker:
         self.cursors = cursors.CursorTable(declare_table(self.app, "cursors", place=cursors.place))
         self.market_cursors = cursors.CursorTable(declare_table(self.app, "market-cursors", place=cursors.place))
         self.board = Board(self.levels)
-        self.canary = Canary(TradingPolicy().canary_symbol)
+        self.canaries = Canaries(self.board.is_canary)
 
         self.guards: dict[str, Held] = {}
         self.open_cursors: list[cursors.Cursor] = []
@@ -180,7 +179,7 @@ class Worker:
             now=self.now,
             facts=self.facts,
             board=self.board,
-            canary=self.canary,
+            canaries=self.canaries,
             send=self.send,
         )
         idle = partial(watch.when_idle, now=self.now, board=self.board, send=self.send)
@@ -276,7 +275,7 @@ class Worker:
             cursor.forget()
         self.facts.forget()
         self.board.forget()
-        self.canary.forget()
+        self.canaries.forget()
         self.relearning.forget()
         self.taking_up.forget()
 

@@ -9,10 +9,9 @@ from streams.codec import Deletion, parse
 from streams.settings import Settings
 from streams.topics import TOPICS
 from trading.effects import QuoteRequest
-from trading.policy import TradingPolicy
+from trading.policy import CANARY
 
 COMPANIES, LEVELS, REQUESTS = TOPICS["companies"], TOPICS["stop-levels"], TOPICS["quote-requests"]
-CANARY = TradingPolicy().canary_symbol
 _WAIT_MS = 500
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from trading import dedupe, equity, exits, fills, ids, live_mode, preferences, prices, tier_control
+from trading import dedupe, equity, exits, fills, ids, live_mode, preferences, prices, stale_prices, tier_control
 from trading.events import EarningsChanged
 from trading.inputs import (
     AdjustReserve,
@@ -187,8 +187,10 @@ def _arm_live(step: Step, command: ArmLive) -> Answer:
 
 def _put_in_force(step: Step, policy: TradingPolicy) -> None:
     """Change the policy; a changed capital limit is a deposit or a withdrawal, not a day's profit or loss."""
-    value = step.portfolio.total_value
+    value, canary = step.portfolio.total_value, step.portfolio.policy.canary_symbol
     step.change(policy=policy, confirmation=None)
+    if policy.canary_symbol != canary:
+        stale_prices.change_canary(step, canary)
     equity.shift(step, step.portfolio.total_value - value)
     step.touch_all()
     for position in step.portfolio.positions:

@@ -192,7 +192,7 @@ class StopLevels(Frozen):
 
     `watched` alone keeps a symbol fresh that is queued or filling, without levels. `revision` grows with each change;
     only ticks at or after `set_at` are compared. A move of more than `fast_move_pct` (a fraction) within
-    `fast_move_minutes` is told at once (R7.3).
+    `fast_move_minutes` is told at once (R7.3). Of a `canary` the account wants to know how volatile it is (R6.3).
     """
 
     account_id: AccountId
@@ -206,6 +206,7 @@ class StopLevels(Frozen):
     interval_seconds: int = 60
     fast_move_pct: Exact = Decimal("0.05")
     fast_move_minutes: int = 15
+    canary: bool = False
 
 
 class LevelsRemoved(Frozen):

@@ -152,11 +152,15 @@ class TrendSummary(Foreign):
 
 
 class MarketStress(Foreign):
-    """A reading of market volatility in annualised percent; the latest counts for 30 minutes."""
+    """A reading of market volatility in annualised percent; the latest counts for 30 minutes.
+
+    One that is realised from the prices of a symbol names it, and counts for those whose canary it is.
+    """
 
     name: Literal["vix", "realised_volatility"]
     value: Natural
     at: Instant
+    symbol: Symbol | None = Field(default=None, exclude_if=lambda symbol: symbol is None)
 
 
 class Company(Foreign):

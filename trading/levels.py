@@ -7,6 +7,7 @@ from trading import ids, overlays, stop_loss
 from trading.effects import LevelsRemoved, StopLevels, WatchLevel
 from trading.money import ONE, cents_down, cents_up
 from trading.overlays import Raise
+from trading.policy import CANARY
 from trading.portfolio import Position
 from trading.records import LevelReason, StopLevelSet
 from trading.step import Step
@@ -96,7 +97,8 @@ def _levels_of(step: Step, symbol: str) -> StopLevels | LevelsRemoved:
     portfolio = step.portfolio
     position, entry = portfolio.position(symbol), portfolio.entry(symbol)
     is_queued = any(waiting.recommendation.symbol == symbol for waiting in portfolio.queue)
-    if position is None and entry is None and not is_queued:
+    is_canary = symbol == portfolio.policy.canary_symbol and symbol != CANARY
+    if position is None and entry is None and not is_queued and not is_canary:
         return LevelsRemoved(account_id=portfolio.account_id, symbol=symbol)
     watch = []
     if position is not None:
@@ -123,4 +125,5 @@ def _levels_of(step: Step, symbol: str) -> StopLevels | LevelsRemoved:
         interval_seconds=portfolio.policy.polling_interval_seconds,
         fast_move_pct=portfolio.policy.fast_move_pct,
         fast_move_minutes=portfolio.policy.fast_move_minutes,
+        canary=is_canary,
     )

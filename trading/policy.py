@@ -12,6 +12,8 @@ from pydantic import Field, TypeAdapter
 from trading.inputs import TierName
 from trading.money import ONE, Frozen, Natural, Number, Positive
 
+CANARY = "SPY"
+"""The default canary: its volatility is read whoever wants it or does not."""
 TIERS: tuple[TierName, ...] = ("conservative", "moderate", "aggressive")
 
 Up = {"loosens": "up"}  # a greater value lets the engine risk more
@@ -118,7 +120,7 @@ class TradingPolicy(Frozen):
     broad_decline_minutes: Annotated[int, Field(ge=0, le=24 * 60)] = _down(30)
     fast_move_pct: Pct = _up(Decimal("0.05"))
     fast_move_minutes: Annotated[int, Field(ge=1, le=15)] = _down(15)  # prices are kept for 15 minutes
-    canary_symbol: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9.\-]{0,9}$")] = "SPY"
+    canary_symbol: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9.\-]{0,9}$")] = CANARY
 
     polling_interval_seconds: Annotated[int, Field(ge=5, le=3600)] = 60
     stop_check_seconds: Annotated[int, Field(ge=5, le=3600)] = _up(300)

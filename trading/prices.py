@@ -55,8 +55,10 @@ def on_earnings(step: Step, event: EarningsChanged) -> None:
 
 
 def on_stress(step: Step, event: StressReceived) -> None:
-    """Keep the newest reading of each name, unless it is older than the one known."""
+    """Keep the newest reading of each name, unless it is older than the one known or another symbol's."""
     reading = event.reading
+    if reading.symbol not in (None, step.portfolio.policy.canary_symbol):
+        return
     others = tuple(known for known in step.portfolio.stress if known.name != reading.name)
     known = next((known for known in step.portfolio.stress if known.name == reading.name), None)
     if known is None or reading.at >= known.at:

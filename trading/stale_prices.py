@@ -42,6 +42,13 @@ def on_price(step: Step, symbol: str, *, at: dt.datetime) -> None:
     listen(step)
 
 
+def change_canary(step: Step, before: str) -> None:
+    """Forget what the canary before has said, and follow it no more."""
+    others = tuple(reading for reading in step.portfolio.stress if reading.name != "realised_volatility")
+    step.change(stress=others, canary_at=None)
+    step.touched.add(before)
+
+
 def _hold(step: Step) -> None:
     """Stop entries, and tell once."""
     step.change(feed_silent_since=step.now)

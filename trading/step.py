@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from trading import ids
 from trading.effects import Effect, EventType, Notification
+from trading.policy import CANARY
 from trading.portfolio import Entry, LiveOrder, Portfolio, Position, TaxLot, hash_of, row_bytes
 from trading.records import AccountState, Alert, Lot, OrderStatus, Record, RowText
 
@@ -144,9 +145,10 @@ class Step:
         self.keep_state()
 
     def touch_all(self) -> None:
-        """Send the levels of everything held, bought or waiting: what they are made of has changed."""
+        """Send the levels of everything held, bought, waiting or followed: what they are made of has changed."""
         waiting = {waiting.recommendation.symbol for waiting in self.portfolio.queue}
-        self.touched |= self.portfolio.held_symbols | waiting
+        followed = {self.portfolio.policy.canary_symbol} - {CANARY}
+        self.touched |= self.portfolio.held_symbols | waiting | followed
 
     def finish(self) -> tuple[Portfolio, tuple[Effect, ...]]:
         """Set the offset that was applied and return the step's outcome."""

@@ -1,5 +1,6 @@
 """`watch`: the facts of a symbol, and what goes into whose inbox at once."""
 
+import json
 from collections.abc import Awaitable
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from agents import watch
 from agents.board import Board
-from agents.canary import Canary
+from agents.canary import Canaries
 from agents.clock import Now
 from streams.outbox import Outgoing
 from tables.facts import Facts
@@ -25,13 +26,13 @@ class Market:
         self.facts = Facts(self.rows)
         self.levels: dict[str, tuple[StopLevels, ...]] = {"AAPL": watched}
         self.board = Board(self.levels)
-        self.canary = Canary("SPY")
+        self.canaries = Canaries(self.board.is_canary)
         self.own: dict[str, Any] = {"partitions": 4, "now": self.now, "facts": self.facts, "send": self.sent}
 
     async def tick(self, price: str, seconds: float, symbol: str = "AAPL") -> None:
         value = {"symbol": symbol, "price": price, "at": text(seconds)}
         found = record("price-ticks", value, symbol)
-        await watch.on_ticks([found], accounts=("paper", "other"), board=self.board, canary=self.canary, **self.own)
+        await watch.on_ticks([found], accounts=("paper", "other"), board=self.board, canaries=self.canaries, **self.own)
 
     async def bar(self, seconds: float, **changes: Any) -> None:
         value = {"symbol": "AAPL", "interval": "1d", "open": "1", "high": "3", "low": "1", "close": "2", "volume": "1"}
@@ -99,7 +100,7 @@ async def test_ticks_of_several_records_are_each_judged_in_turn() -> None:
     ]
     bad = record("price-ticks", b"{", "AAPL")
     await watch.on_ticks(
-        [*some[:2], bad, *some[2:]], accounts=("paper",), board=market.board, canary=market.canary, **market.own
+        [*some[:2], bad, *some[2:]], accounts=("paper",), board=market.board, canaries=market.canaries, **market.own
     )
     marks = [(event["reason"], event["last"]) for event in market.sent.inbox if event["kind"] == "mark"]
     assert marks == [("interval", "100"), ("stop", "97.9")]
@@ -141,6 +142,19 @@ async def test_an_hour_of_the_canarys_ticks_is_a_reading_of_market_stress() -> N
     assert (first["name"], first["at"], second["at"]) == ("realised_volatility", text(3600), text(3900))
     assert first["value"] == second["value"]  # the same twelve returns, up and down in turn
     assert first["value"].startswith("145.")  # as `test_market_stress` has it by hand
+
+
+@pytest.mark.covers("R6.3")
+async def test_a_symbol_that_an_account_wants_as_its_canary_is_read_from_then_on() -> None:
+    market = Market()
+    for number in range(26):
+        await market.tick(str(100 + number % 2), 300 * number)
+        if number == 12:
+            assert market.sent.values("market-stress") == []
+            wanted = levels(stop=None).model_copy(update={"canary": True})
+            await market.level(json.loads(wanted.model_dump_json()))
+    readings = market.sent.values("market-stress")
+    assert [(one["symbol"], one["at"]) for one in readings] == [("AAPL", text(300 * 25))]
 
 
 async def test_with_the_events_clock_a_passed_minute_is_told_to_every_account_once() -> None:

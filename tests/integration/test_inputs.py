@@ -3,6 +3,7 @@
 The poison of every input topic is in `test_poison`; here is what good records become.
 """
 
+import json
 import math
 from collections.abc import Iterator
 from decimal import Decimal
@@ -163,3 +164,28 @@ def test_what_the_tables_hold_is_there_over_http(stack: Stack) -> None:
     )
     told = [item["event_type"] for item in stack.get("/api/trading/notifications")["items"]]
     assert "breaker_triggered" in told
+
+
+@pytest.mark.covers("R6.3")
+def test_an_account_may_have_a_canary_of_its_own(stack: Stack) -> None:
+    changes = {"canary_symbol": "INB"}
+    stack.produce("commands", [market.command("update_config", "canary", "other", version=1, changes=changes)])
+    stack.until_lag_zero()
+    [asked] = [message.body for message in stack.read("stop-levels") if message.key == b"INB/other"]
+    assert asked["canary"]
+    clocks = [f"{15 + (30 + 5 * number) // 60}:{(30 + 5 * number) % 60:02d}" for number in range(13)]
+    stack.produce(
+        "price-ticks",
+        [market.tick("INB", str(100 + 2 * (number % 2)), at(clock)) for number, clock in enumerate(clocks)],
+    )
+
+    def readings() -> list[Json]:
+        return [each.body for each in stack.read("market-stress") if each.body.get("symbol") == "INB"]
+
+    eventually(lambda: readings() != [], seconds=20, what="there is a reading")
+    [reading] = readings()
+    assert reading["at"] == at("16:30")
+    stack.until_lag_zero()
+    kept = {account: stack.bodies("records", kind="account_state", account_id=account)[-1] for account in ACCOUNTS}
+    assert reading["value"] in json.dumps(kept["other"])
+    assert reading["value"] not in json.dumps(kept["paper"])

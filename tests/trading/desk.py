@@ -311,9 +311,11 @@ class Desk:
             )
         return result
 
-    def stress(self, value: Any, *, name: str = "vix", at: dt.datetime | None = None) -> list[Effect]:
+    def stress(
+        self, value: Any, *, name: str = "vix", at: dt.datetime | None = None, symbol: str | None = None
+    ) -> list[Effect]:
         instant = (at or self.now).isoformat()
-        reading = {"name": name, "value": str(value), "at": instant}
+        reading = {"name": name, "value": str(value), "at": instant, "symbol": symbol}
         body = {"kind": "market_stress", "account_id": ACCOUNT, "at": self.now.isoformat(), "reading": reading}
         return self.send(EVENT.validate_json(json.dumps(body)))
 
