@@ -38,6 +38,11 @@ def cents_up(amount: Decimal) -> Decimal:
     return amount.quantize(CENT, rounding=ROUND_CEILING, context=_WIDE)
 
 
+def just_under(limit: Decimal) -> Decimal:
+    """Return the greatest price strictly under a limit that 12 places can write, which is what any price may have."""
+    return limit.quantize(_LAST_PLACE, rounding=ROUND_CEILING, context=_WIDE) - _LAST_PLACE
+
+
 def units_bought(dollars: Decimal, *, price: Decimal, unit: Decimal) -> Decimal:
     """Return how many shares `dollars` (>= 0) buy at `price` (> 0), in whole units such as 1 or 0.001 shares.
 

@@ -81,7 +81,7 @@ def told(_: Seen, turn: Turn) -> None:
 
 
 def lasting(_: Seen, turn: Turn) -> None:
-    """A breaker and a cooldown last until their instant, whatever else happens (17)."""
+    """A breaker and a cooldown last until their instant, whatever else happens (17), and its end is recorded."""
     if turn.before is None:
         return
     now = turn.after.now
@@ -89,7 +89,9 @@ def lasting(_: Seen, turn: Turn) -> None:
         if breaker.until > now:
             assert any(each.trigger == breaker.trigger and each.until >= breaker.until for each in turn.after.breakers)
     ends = dict(turn.after.cooldowns)
+    resumed = {each.symbol for each in turn.records("breaker_event") if each.event == "resumed"}
     for symbol, until in turn.before.cooldowns:
+        assert symbol in ends or symbol in resumed
         assert until <= now or ends[symbol] >= until
     assert all(breaker.until > now for breaker in turn.after.breakers)
 
