@@ -43,7 +43,7 @@ def configured(_: Seen, turn: Turn) -> None:
     """Each accepted change has one audit record, with what was before and after it (33)."""
     if turn.before is None:
         return
-    changes = turn.records("config_change")
+    changes = [each for each in turn.records("config_change") if each.source != "auto"]
     old, new = turn.before.policy, turn.after.policy
     assert len(changes) == (new != old) == new.version - old.version
     for change in changes:
@@ -51,7 +51,7 @@ def configured(_: Seen, turn: Turn) -> None:
 
 
 def tiers(seen: Seen, turn: Turn) -> None:
-    """A tier moves with one history record each time, by one level at an evaluation (27)."""
+    """A tier moves with one history record each time, by one level at an evaluation, the engine's own audited (27)."""
     for change in turn.records("tier_change"):
         assert (change.previous_tier, change.new_tier != change.previous_tier) == (seen.tier, True)
         if change.source == "auto":
@@ -60,6 +60,9 @@ def tiers(seen: Seen, turn: Turn) -> None:
             assert change.new_tier == "conservative"
         seen.tier = change.new_tier
     assert turn.after.risk_tier == seen.tier
+    own = [(each.previous_tier, each.new_tier) for each in turn.records("tier_change") if each.source != "operator"]
+    audits = [each for each in turn.records("config_change") if each.source == "auto"]
+    assert [(each.before["risk_tier"], each.after["risk_tier"]) for each in audits] == own
     closes = [snapshot.at for snapshot in turn.records("portfolio_snapshot")]
     automatic = [change.at for change in turn.records("tier_change") if change.source == "auto"]
     assert len(set(automatic)) == len(automatic)
