@@ -24,6 +24,7 @@ from trading.money import (
     settled,
     to_cents,
     units_bought,
+    whole_again,
 )
 
 NUMBER: TypeAdapter[Decimal] = TypeAdapter(Number)
@@ -68,6 +69,12 @@ def test_settling_leaves_money_as_it_is_written() -> None:
 @given(amounts(), st.integers(1, 1000))
 def test_the_parts_of_an_amount_settle_to_the_amount(amount: Decimal, count: int) -> None:
     assert settled(count * divided(amount, Decimal(count))) == amount
+
+
+@given(amounts(), st.integers(1, 1000))
+def test_a_product_that_undoes_a_quotient_is_whole_again_and_nothing_else_is_touched(amount: Decimal, by: int) -> None:
+    assert whole_again(amount / by * by) == amount
+    assert whole_again(Decimal(1) / 3) == Decimal(1) / 3
 
 
 @given(amounts())
