@@ -96,6 +96,26 @@ def resume(step: Step) -> None:
     check(step)
 
 
+def end_cooldowns(step: Step) -> None:
+    """Let the symbols whose cooldown is over be entered again, and say so (R6.5)."""
+    cooldowns, now = step.portfolio.cooldowns, step.now
+    step.change(cooldowns=tuple((symbol, until) for symbol, until in cooldowns if until > now))
+    for symbol in (symbol for symbol, until in cooldowns if until <= now):
+        step.record(
+            BreakerEvent,
+            event_id=step.next_id("breaker"),
+            event="resumed",
+            trigger="position_loss",
+            symbol=symbol,
+            threshold=step.portfolio.policy.position_loss_pct,
+            actual_value=None,
+            until=None,
+        )
+        subject = f"The position loss breaker of {symbol} has ended"
+        step.notify("breaker_resumed", severity="info", subject=subject, body=f"{symbol} may be entered again.")
+    step.keep_state()
+
+
 def _tell_end(step: Step, breaker: Breaker) -> None:
     """Say that trading resumes, or that something else still stops entries (R19.2)."""
     name, state = breaker.trigger.replace("_", " "), circuit_breaker.trading_state(step.portfolio)
@@ -112,7 +132,7 @@ def cool_down(step: Step, position: Position) -> None:
     """Keep a symbol that lost more than `position_loss_pct` from being entered again (R6.2)."""
     policy = step.portfolio.policy
     until = step.now + dt.timedelta(hours=policy.ticker_cooldown_hours)
-    others = tuple((name, end) for name, end in step.portfolio.cooldowns if name != position.symbol and end > step.now)
+    others = tuple((name, end) for name, end in step.portfolio.cooldowns if name != position.symbol)
     step.change(cooldowns=(*others, (position.symbol, until)))
     loss = ONE - position.last_price / position.avg_entry_price
     _tell(

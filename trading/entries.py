@@ -3,7 +3,7 @@
 import datetime as dt
 from decimal import Decimal
 
-from trading import arming, dedupe, exits, stop_check, swaps, trading_window, tranches
+from trading import arming, breakers, dedupe, exits, stop_check, swaps, trading_window, tranches
 from trading.candidates import LIFETIME, Candidate
 from trading.decisions import signal_decision
 from trading.effects import GateName
@@ -113,9 +113,13 @@ def leave_queue(step: Step, waiting: Waiting, *, superseded_by: str | None = Non
 
 
 def decide_awaiting(step: Step, client_order_id: str) -> None:
-    """Decide the candidate that awaited an order's end, whether that freed a place or not (decision 57)."""
+    """Decide the candidate that awaited an order's end, whether that freed a place or not (decision 57).
+
+    What its sell has just lost may be what trips a breaker, so that those are asked first.
+    """
     waiting = swaps.freed_for(step.portfolio, client_order_id)
     if waiting is not None:
+        breakers.check(step)
         leave_queue(step, waiting)
 
 

@@ -167,7 +167,7 @@ def _send(step: Step, position: Position, *, wanted: Exit) -> LiveOrder:
             wanted = wanted.model_copy(update={"decision_id": decision_id})
             position = position.model_copy(update={"exits": position.exits + 1})
         wanted = _cool(step, position, wanted)
-        if wanted.purpose in ("stop_loss", "breaker") and position.last_price <= position.base_stop:
+        if _has_hit_its_stop(position, wanted):
             count_stop(step)
     decision_id = wanted.decision_id or ""
     client_order_id = ids.client_order_id(
@@ -204,6 +204,12 @@ def _send(step: Step, position: Position, *, wanted: Exit) -> LiveOrder:
     step.put_position(position.model_copy(update={"exit": wanted.model_copy(update={"revision": wanted.revision + 1})}))
     step.put_order(order)
     return order
+
+
+def _has_hit_its_stop(position: Position, wanted: Exit) -> bool:
+    """Tell whether an exit counts towards a stop cluster (decision 48), also when the price rose before it went out."""
+    fell_under = wanted.purpose == "breaker" and position.last_price <= position.base_stop
+    return wanted.purpose == "stop_loss" or fell_under
 
 
 def _session_end(step: Step) -> dt.datetime | None:

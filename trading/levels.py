@@ -5,7 +5,7 @@
 
 from trading import ids, overlays, stop_loss
 from trading.effects import LevelsRemoved, StopLevels, WatchLevel
-from trading.money import ONE, cents_down, cents_up
+from trading.money import ONE, just_under
 from trading.overlays import Raise
 from trading.policy import CANARY
 from trading.portfolio import Position
@@ -94,6 +94,10 @@ def _record(step: Step, position: Position, *, reason: LevelReason, by: Raise | 
 
 
 def _levels_of(step: Step, symbol: str) -> StopLevels | LevelsRemoved:
+    """Return what `watch` compares prices with; a watch level parts what is over it from what is not.
+
+    Where a rule asks for a price strictly under a limit, the level is the greatest such price.
+    """
     portfolio = step.portfolio
     position, entry = portfolio.position(symbol), portfolio.entry(symbol)
     is_queued = any(waiting.recommendation.symbol == symbol for waiting in portfolio.queue)
@@ -108,12 +112,12 @@ def _levels_of(step: Step, symbol: str) -> StopLevels | LevelsRemoved:
         )
         decline = position.avg_entry_price * (ONE - portfolio.policy.broad_decline_pct)
         if position.base_stop < position.avg_entry_price:
-            watch.append(WatchLevel(reason="breakeven", price=cents_up(half)))
-        watch.append(WatchLevel(reason="broad_decline", price=cents_down(decline)))
-        watch.append(WatchLevel(reason="position_loss", price=cents_down(loss)))
+            watch.append(WatchLevel(reason="breakeven", price=half))
+        watch.append(WatchLevel(reason="broad_decline", price=just_under(decline)))
+        watch.append(WatchLevel(reason="position_loss", price=just_under(loss)))
     if entry is not None and entry.unsent > 0 and entry.first_fill_price is not None:
         low, high = entry.first_fill_price - entry.atr, entry.first_fill_price + entry.atr
-        watch.extend(WatchLevel(reason="tranche", price=price) for price in (low, high) if price > 0)
+        watch.extend(WatchLevel(reason="tranche", price=price) for price in (just_under(low), high) if price > 0)
     return StopLevels(
         account_id=portfolio.account_id,
         symbol=symbol,

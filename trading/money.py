@@ -18,6 +18,7 @@ ONE = Decimal(1)
 PLACES = 12
 _NINE_PLACES = Decimal("0.000000001")
 _LAST_PLACE = Decimal(1).scaleb(-PLACES)
+_LAST_DIGITS = Decimal(1).scaleb(-20)  # of the 28 that are kept, for amounts below a hundred million
 _WIDE = Context(prec=80)  # rounding never runs out of digits, whatever a broker says
 _FIRST_YEAR, _LAST_YEAR = 1970, 2199  # far from the ends of `datetime`, so that no span added to an instant overflows
 _INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}")
@@ -36,6 +37,11 @@ def cents_down(amount: Decimal) -> Decimal:
 def cents_up(amount: Decimal) -> Decimal:
     """Round a dollar amount towards plus infinity, to the cent."""
     return amount.quantize(CENT, rounding=ROUND_CEILING, context=_WIDE)
+
+
+def just_under(limit: Decimal) -> Decimal:
+    """Return the greatest price strictly under a limit that 12 places can write, which is what any price may have."""
+    return limit.quantize(_LAST_PLACE, rounding=ROUND_CEILING, context=_WIDE) - _LAST_PLACE
 
 
 def units_bought(dollars: Decimal, *, price: Decimal, unit: Decimal) -> Decimal:
@@ -57,6 +63,15 @@ def settled(amount: Decimal) -> Decimal:
     if isinstance(exponent, int) and exponent >= -PLACES:
         return amount
     return _plain(amount.quantize(_LAST_PLACE, rounding=ROUND_HALF_EVEN, context=_WIDE).normalize(_WIDE))
+
+
+def whole_again(amount: Decimal) -> Decimal:
+    """Return the number of 12 places that an amount misses in its last digits alone; any other comes back as it is.
+
+    A quotient that goes on for ever leaves such a miss behind, where what it is multiplied with ends it.
+    """
+    near = settled(amount)
+    return near if abs(near - amount) < _LAST_DIGITS else amount
 
 
 def ratio(value: float) -> Decimal:

@@ -11,7 +11,7 @@ from trading import correlation
 from trading.correlation import CorrelationRule
 from trading.effects import EarningsFlag, Sizing
 from trading.market import Closes
-from trading.money import ONE, ZERO, units_bought
+from trading.money import ONE, ZERO, units_bought, whole_again
 from trading.policy import TradingPolicy
 from trading.portfolio import Portfolio
 
@@ -67,8 +67,8 @@ def size_position(
 
     formula = ZERO
     if confidence >= tier.min_confidence:
-        scale = confidence / tier.min_confidence if tier.min_confidence > 0 else ONE
-        formula = basis * policy.base_allocation_pct * scale * tier.risk_tier_multiplier
+        whole = basis * policy.base_allocation_pct * tier.risk_tier_multiplier
+        formula = whole * confidence / tier.min_confidence if tier.min_confidence > 0 else whole
 
     rule = correlation.rule(portfolio, closes=closes, policy=policy)
     after_correlation = formula * rule.factor
@@ -84,7 +84,8 @@ def size_position(
 
     sectors = portfolio.held_sectors
     under_represented = sector not in sectors and len(sectors) < policy.diversification_sectors
-    after_bonus = after_earnings * (policy.diversification_bonus if under_represented else ONE)
+    bonus = policy.diversification_bonus if under_represented else ONE
+    after_bonus = whole_again(after_earnings * bonus)  # 0.85 / 0.75 of 15 dollars are 17, which buy a share at 17
 
     percentage = min(tier.max_position_pct, policy.micro_max_position_pct) if is_micro else tier.max_position_pct
     absolute_cap = policy.absolute_cap_pct * portfolio.total_value

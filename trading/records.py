@@ -183,7 +183,7 @@ class Snapshot(_Record):
 
 
 class ConfigChange(_Record):
-    """An accepted change of the policy. Table `config_audit`."""
+    """An accepted change of the policy, or of the active tier by the engine itself (`auto`). Table `config_audit`."""
 
     kind: Literal["config_change"] = "config_change"
     version: int

@@ -71,8 +71,11 @@ def _phases_due(portfolio: Portfolio, until: dt.datetime) -> Iterator[Due]:
 
 
 def _breakers_due(portfolio: Portfolio, until: dt.datetime) -> Iterator[Due]:
+    """Offer their ends before the phases of the same instant: what still holds trips anew before anything is sent."""
     for breaker in portfolio.breakers:
-        yield Due(breaker.until, 1, breakers.resume)
+        yield Due(breaker.until, 0, breakers.resume)
+    for _, over_at in portfolio.cooldowns:
+        yield Due(over_at, 0, breakers.end_cooldowns)
 
 
 def _queue_due(portfolio: Portfolio, until: dt.datetime) -> Iterator[Due]:
@@ -157,7 +160,6 @@ def _tick(step: Step) -> None:
         schedule=portfolio.schedule.model_copy(update={"tick_at": step.now + interval}),
         seen=seen,
         seen_floor=floor,
-        cooldowns=tuple((symbol, until) for symbol, until in portfolio.cooldowns if until > step.now),
     )
     micro_entries.forget_trends(step)
     for position in step.portfolio.positions:
@@ -177,8 +179,8 @@ def _tick(step: Step) -> None:
 
 _SOURCES: tuple[Callable[[Portfolio, dt.datetime], Iterator[Due]], ...] = (
     live_mode.expiry_due,
-    _phases_due,
     _breakers_due,
+    _phases_due,
     macro.due,
     micro_entries.timeouts_due,
     _queue_due,

@@ -1,13 +1,17 @@
-"""The risk tier inside a step (R5.2 to R5.6): evaluated at the close, each change recorded once and told."""
+"""The risk tier inside a step (R5.2 to R5.6): evaluated at the close, each change recorded once and told.
+
+What the engine changes by itself is audited as a change of the configuration too (R16.6).
+"""
 
 import datetime as dt
+import json
 from typing import Any, Literal
 
 from trading import history, performance, risk_tier, trading_window
 from trading.inputs import TierName
 from trading.policy import TIERS
 from trading.portfolio import Portfolio
-from trading.records import TierChange
+from trading.records import ConfigChange, TierChange
 from trading.risk_tier import Standing, Verdict
 from trading.step import Step
 from trading.trading_window import Session
@@ -73,10 +77,25 @@ def change(
         source=source,
         metrics=metrics,
     )
+    if source != "operator":
+        _audit(step, previous, tier, issued_by=source)
     is_lower = TIERS.index(tier) < TIERS.index(previous)
     severity: Literal["info", "warning"] = "warning" if is_lower and source != "operator" else "info"
     step.notify("tier_changed", severity=severity, subject=subject, body=f"{subject}: {why}.")
     step.keep_state()
+
+
+def _audit(step: Step, previous: TierName, tier: TierName, *, issued_by: str) -> None:
+    """Record the configuration before and after: one policy, in which another tier is active."""
+    policy = json.loads(step.portfolio.policy.model_dump_json())
+    step.record(
+        ConfigChange,
+        version=step.portfolio.policy.version,
+        before=policy | {"risk_tier": previous},
+        after=policy | {"risk_tier": tier},
+        source="auto",
+        issued_by=issued_by,
+    )
 
 
 def _is_past(day: dt.date | None, *, sessions: int, on: dt.date) -> bool:

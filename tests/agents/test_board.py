@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from agents.board import Board
 from tests.agents.world import at, levels, ticks
+from tests.trading.desk import Desk
 from trading.effects import StopLevels
 from trading.events import Mark
 
@@ -90,6 +91,20 @@ def test_a_watch_level_is_told_from_either_side_once_between_interval_marks() ->
     assert told(look(on, "97", "99", "96", "99", begin=1)) == [("broad_decline", "97"), ("broad_decline", "99")]
     assert told(look(on, "97", begin=63)) == [("interval", "97")]
     assert told(look(on, "99", begin=64)) == [("broad_decline", "99")]
+
+
+@pytest.mark.covers("R4.6", "R6.2")
+def test_the_first_price_that_matters_to_an_account_is_told_and_not_the_limit_before_it() -> None:
+    desk = Desk()
+    desk.hold(atr="0.33")  # at 10: a stop at 10 - 0.66, a target at 10 + 0.99, half of the way is 10.495
+    wanted = desk.levels("AAPL")
+    assert isinstance(wanted, StopLevels)
+    on = board(wanted.model_copy(update={"stop": None, "set_at": at(0)}))
+    assert told(look(on, "10.00")) == [("interval", "10.00")]
+    assert told(look(on, "10.49", "10.50", begin=1)) == [("breakeven", "10.50")]
+    assert told(look(on, "9.80", begin=3)) == [("breakeven", "9.80")]
+    assert told(look(on, "9.7999", begin=4)) == [("broad_decline", "9.7999")]  # more than 2 % under 10
+    assert told(look(on, "8.50", "8.4999", begin=5)) == [("position_loss", "8.4999")]  # more than 15 %
 
 
 def test_ticks_before_the_levels_were_set_are_not_compared() -> None:

@@ -43,7 +43,7 @@ def configured(_: Seen, turn: Turn) -> None:
     """Each accepted change has one audit record, with what was before and after it (33)."""
     if turn.before is None:
         return
-    changes = turn.records("config_change")
+    changes = [each for each in turn.records("config_change") if each.source != "auto"]
     old, new = turn.before.policy, turn.after.policy
     assert len(changes) == (new != old) == new.version - old.version
     for change in changes:
@@ -51,7 +51,7 @@ def configured(_: Seen, turn: Turn) -> None:
 
 
 def tiers(seen: Seen, turn: Turn) -> None:
-    """A tier moves with one history record each time, by one level at an evaluation (27)."""
+    """A tier moves with one history record each time, by one level at an evaluation, the engine's own audited (27)."""
     for change in turn.records("tier_change"):
         assert (change.previous_tier, change.new_tier != change.previous_tier) == (seen.tier, True)
         if change.source == "auto":
@@ -60,6 +60,9 @@ def tiers(seen: Seen, turn: Turn) -> None:
             assert change.new_tier == "conservative"
         seen.tier = change.new_tier
     assert turn.after.risk_tier == seen.tier
+    own = [(each.previous_tier, each.new_tier) for each in turn.records("tier_change") if each.source != "operator"]
+    audits = [each for each in turn.records("config_change") if each.source == "auto"]
+    assert [(each.before["risk_tier"], each.after["risk_tier"]) for each in audits] == own
     closes = [snapshot.at for snapshot in turn.records("portfolio_snapshot")]
     automatic = [change.at for change in turn.records("tier_change") if change.source == "auto"]
     assert len(set(automatic)) == len(automatic)
@@ -81,7 +84,7 @@ def told(_: Seen, turn: Turn) -> None:
 
 
 def lasting(_: Seen, turn: Turn) -> None:
-    """A breaker and a cooldown last until their instant, whatever else happens (17)."""
+    """A breaker and a cooldown last until their instant, whatever else happens (17), and its end is recorded."""
     if turn.before is None:
         return
     now = turn.after.now
@@ -89,7 +92,9 @@ def lasting(_: Seen, turn: Turn) -> None:
         if breaker.until > now:
             assert any(each.trigger == breaker.trigger and each.until >= breaker.until for each in turn.after.breakers)
     ends = dict(turn.after.cooldowns)
+    resumed = {each.symbol for each in turn.records("breaker_event") if each.event == "resumed"}
     for symbol, until in turn.before.cooldowns:
+        assert symbol in ends or symbol in resumed
         assert until <= now or ends[symbol] >= until
     assert all(breaker.until > now for breaker in turn.after.breakers)
 

@@ -210,6 +210,38 @@ def test_profits_count_towards_no_cluster_and_breakevens_do() -> None:
     assert trips(desk) == ["stop_cluster"]
 
 
+@pytest.mark.covers("R6.3")
+def test_a_stop_whose_sell_waited_for_a_cancel_counts_towards_the_cluster_at_any_price() -> None:
+    desk = holding(3, atr="0.5")
+    desk.recommend("S3", sector=SECTORS[3], atr="0.5")
+    buy = desk.orders("buy")[-1]
+    desk.fill(buy, "10", cumulative=1)
+    for symbol in ("S0", "S1", "S2", "S3"):
+        desk.mark(symbol, "9.00")  # 10 - 2 x 0.50
+    assert trips(desk) == []
+    desk.mark("S3", "9.50")
+    desk.cancelled(buy, 1)
+    assert [order.purpose for order in desk.orders("sell")] == ["stop_loss"] * 4
+    assert trips(desk) == ["stop_cluster"]
+
+
+@pytest.mark.covers("R6.2", "R6.5", "R19.2")
+def test_a_tickers_cooldown_ends_by_itself_and_says_so() -> None:
+    desk = holding(1)
+    desk.mark("S0", "8.49")  # more than 15 % under 10
+    wednesday = MONDAY + days(2)
+    desk.clock(at("14:59:59", on=wednesday))
+    desk.restart()
+    effects = desk.clock(at("15:10", on=wednesday))
+    [resumed] = [each for each in desk.records("breaker_event") if each.event == "resumed"]
+    assert (resumed.trigger, resumed.symbol, resumed.at) == ("position_loss", "S0", at("15:00", on=wednesday))
+    assert resumed in effects
+    [told] = [each for each in desk.notifications if each.event_type == "breaker_resumed"]
+    assert (told.severity, told.created_at) == ("info", at("15:00", on=wednesday))
+    assert "S0" in told.subject
+    assert desk.row.cooldowns == ()
+
+
 @pytest.mark.covers("R6.5")
 def test_the_end_of_one_breaker_leaves_another_that_overlaps_it_alone() -> None:
     desk = holding(5, atr="0.5", stale_price_minutes=60)

@@ -19,10 +19,12 @@ from trading.money import (
     cents_down,
     cents_up,
     divided,
+    just_under,
     ratio,
     settled,
     to_cents,
     units_bought,
+    whole_again,
 )
 
 NUMBER: TypeAdapter[Decimal] = TypeAdapter(Number)
@@ -69,11 +71,25 @@ def test_the_parts_of_an_amount_settle_to_the_amount(amount: Decimal, count: int
     assert settled(count * divided(amount, Decimal(count))) == amount
 
 
+@given(amounts(), st.integers(1, 1000))
+def test_a_product_that_undoes_a_quotient_is_whole_again_and_nothing_else_is_touched(amount: Decimal, by: int) -> None:
+    assert whole_again(amount / by * by) == amount
+    assert whole_again(Decimal(1) / 3) == Decimal(1) / 3
+
+
 @given(amounts())
 def test_the_three_roundings_agree_to_a_cent(amount: Decimal) -> None:
     assert cents_down(amount) <= amount <= cents_up(amount)
     assert cents_up(amount) - cents_down(amount) in (Decimal(0), Decimal("0.01"))
     assert to_cents(amount) in (cents_down(amount), cents_up(amount))
+
+
+@pytest.mark.parametrize(
+    ("limit", "price"),
+    [("8.50", "8.499999999999"), ("8.5765", "8.576499999999"), ("0.3333333333333333", "0.333333333333")],
+)
+def test_the_price_just_under_a_limit_is_the_last_one_that_can_be_written(limit: str, price: str) -> None:
+    assert just_under(Decimal(limit)) == Decimal(price)
 
 
 def test_the_largest_amounts_are_rounded_and_not_refused() -> None:

@@ -104,6 +104,26 @@ def test_shares_are_rounded_down_to_whole_ones() -> None:
     assert desk.decisions[-1].quantity == 3
 
 
+@pytest.mark.covers("R2.1", "R2.7")
+@pytest.mark.parametrize(
+    ("cash", "tier", "confidence", "price", "expected"),
+    [
+        ("500", "conservative", "0.85", "17.00", ("17", 1)),  # 500 x 0.05 x 0.85 / 0.75 x 0.5 x 1.2
+        ("500", "conservative", "0.85", "4.25", ("17", 4)),
+        ("500", "conservative", "0.8", "16.00", ("16", 1)),  # 500 x 0.05 x 0.8 / 0.75 x 0.5 x 1.2
+        ("495", "moderate", "0.9", "16.20", ("48.6", 3)),  # 495 x 0.05 x 0.9 / 0.55 x 1.2
+    ],
+)
+def test_a_quotient_that_goes_on_for_ever_costs_no_share(
+    cash: str, tier: str, confidence: str, price: str, expected: tuple[str, int]
+) -> None:
+    desk = Desk(cash=cash)
+    desk.command("set_risk_tier", risk_tier=tier)
+    desk.recommend(price=price, confidence=confidence, atr="0.1")
+    decision = desk.decisions[-1]
+    assert (decision.computed_position_size, decision.quantity) == (D(expected[0]), expected[1])
+
+
 @pytest.mark.covers("R2.7")
 def test_an_allocation_that_buys_no_share_is_refused_with_its_price_and_dollars() -> None:
     desk = Desk()

@@ -72,6 +72,19 @@ def test_equality_passes_and_the_last_share_stays(pct: str, price: str, sold: in
     assert sum(quantity for _, _, quantity in sells(desk)) == sold
 
 
+@pytest.mark.covers("R8.6", "R6.1")
+def test_a_loss_that_still_holds_at_the_open_cuts_nothing_where_the_window_opens_with_the_session() -> None:
+    desk = Desk(moderate=FAR, window_margin_minutes=0, daily_loss_pct="0.001")
+    desk.hold()
+    desk.configure(tiers={"moderate": {"max_position_pct": "0.05"}})  # 40 of 500 dollars are held
+    desk.mark("AAPL", "10", at=at("20:59", on=NEXT_MONDAY - days(3)))
+    desk.mark("AAPL", "9.80", at=at("13:00", on=NEXT_MONDAY))  # 0.80 dollars, more than 0.50
+    desk.clock(at("13:30", on=NEXT_MONDAY))
+    events = [(each.event, each.trigger) for each in desk.records("breaker_event")]
+    assert events == [("triggered", "daily_loss"), ("resumed", "daily_loss"), ("triggered", "daily_loss")]
+    assert sells(desk) == []
+
+
 def test_a_single_share_is_left_alone() -> None:
     desk = Desk(moderate=FAR)
     desk.hold(price="40", atr="2")

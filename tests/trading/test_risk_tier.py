@@ -173,6 +173,20 @@ def test_the_tier_is_evaluated_at_the_close_and_a_change_is_recorded_with_its_me
     assert "win rate of the last 30 days is 30.00%" in told[0].body
 
 
+@pytest.mark.covers("R16.6")
+def test_a_tier_that_the_engine_changes_is_audited_as_configuration_and_an_operators_stands_in_the_history() -> None:
+    desk = Desk()
+    desk.command("set_risk_tier", risk_tier="aggressive")
+    desk.command("release_risk_tier")
+    with_trades(desk, wins=3, losses=7)
+    close(desk)
+    assert [change.source for change in desk.records("tier_change")] == ["operator", "auto"]
+    _, audit = desk.records("config_change")  # the first is the policy that the account started under
+    assert (audit.source, audit.issued_by, audit.at, audit.version) == ("auto", "auto", at("21:00"), 1)
+    assert (audit.before["risk_tier"], audit.after["risk_tier"]) == ("aggressive", "moderate")
+    assert audit.before | {"risk_tier": ""} == audit.after | {"risk_tier": ""}
+
+
 def test_the_snapshot_of_a_close_comes_before_its_change_of_tier() -> None:
     desk = Desk()
     with_trades(desk, wins=0, losses=10)

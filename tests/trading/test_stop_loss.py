@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import cents, prices
 from tests.trading.desk import Desk, at, days
+from trading.money import just_under
 from trading.stop_loss import initial_levels
 
 D = Decimal
@@ -192,9 +193,9 @@ def test_watch_is_told_where_else_the_account_wants_to_hear_of_a_price() -> None
     told = desk.levels("AAPL")
     assert [(each.reason, each.price) for each in told.watch] == [  # type: ignore[union-attr]
         ("breakeven", D("10.75")),
-        ("broad_decline", D("9.80")),
-        ("position_loss", D("8.50")),
-        ("tranche", D("9.5")),
+        ("broad_decline", just_under(D("9.80"))),
+        ("position_loss", just_under(D("8.50"))),
+        ("tranche", just_under(D("9.5"))),
         ("tranche", D("10.5")),
     ]
 

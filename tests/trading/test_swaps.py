@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.trading.desk import Desk, at, days, minutes
+from trading.effects import Order
 from trading.entries import MOST_WAITING
 
 D = Decimal
@@ -77,6 +78,22 @@ def test_the_margin_is_fifteen_hundredths_and_equality_passes(confidence: str, s
     candidate(desk, confidence)
     assert bool(sells(desk)) == swaps
     assert decided(desk) == ([] if swaps else [("skip", "position_limit_reached")])
+
+
+@pytest.mark.covers("R6.1")
+@pytest.mark.parametrize(
+    ("price", "expected"),
+    [("9.00", ("act", None)), ("8.99", ("skip", "circuit_breaker_active"))],  # 0.6 % of 500 are 3.00 dollars
+)
+def test_a_sell_that_trips_a_breaker_by_its_price_makes_no_place(price: str, expected: tuple[str, str | None]) -> None:
+    desk = full(daily_loss_pct="0.006")
+    candidate(desk)
+    [sell] = desk.orders("sell")
+    assert sell.quantity == 3
+    effects = desk.fill(sell, price)
+    assert decided(desk) == [expected]
+    assert [order.side for order in desk.of(Order, effects)] == (["buy"] if expected[0] == "act" else [])
+    assert len([each for each in desk.records("breaker_event") if each.trigger == "daily_loss"]) == (price == "8.99")
 
 
 def test_a_swap_may_be_disabled() -> None:
