@@ -13,7 +13,7 @@ from decimal import Decimal
 import structlog
 
 from connectors import alpaca_orders
-from connectors.alpaca_orders import End, Seen, Told, Work
+from connectors.alpaca_orders import End, Mode, Seen, Told, Work
 from connectors.journal import Journal
 from connectors.ports import OrderEvent
 from trading.effects import Order
@@ -66,11 +66,13 @@ class Book:
     """Keep the live orders of one account; everything it tells goes through `collect`.
 
     `shares` are those that orders have brought, by symbol, since `count_shares` counted those of this journal. Of a
-    backstop, which nobody else knows, only fills are told.
+    backstop, which nobody else knows, only fills are told. The journal may hold orders of the other `mode`, which this
+    account never had: one that is live is forgotten to be known, so that it is looked for here.
     """
 
-    def __init__(self, journal: Journal, *, now: Now) -> None:
+    def __init__(self, journal: Journal, *, mode: Mode, now: Now) -> None:
         self._journal = journal
+        self._mode = mode
         self._now = now
         self._told: list[OrderEvent | AccountSnapshot] = []
         self._unsaved: dict[str, Work] = {}
@@ -79,7 +81,9 @@ class Book:
         self._sold_by_backstop: dict[str, Decimal] = {}
         self._begun: list[Tracked] = []
         for saved in journal.live_works():
-            self._track(Work.model_validate_json(saved), is_fresh=False)
+            work = Work.model_validate_json(saved)
+            is_strange = not self.is_ours(work)
+            self._track(work.model_copy(update={"broker_order_id": None}) if is_strange else work, is_fresh=False)
         self.news = 0
 
     def __iter__(self) -> Iterator[Tracked]:
@@ -98,10 +102,15 @@ class Book:
         """Return the live backstops of a symbol."""
         return [one for one in self._live.values() if one.work.is_backstop and one.symbol == symbol]
 
-    def take(self, order: Order, *, is_fresh: bool) -> None:
-        """Take an order over, once; `is_fresh`: nobody can have sent it before."""
+    def take(self, order: Order, *, is_fresh: bool, is_ours: bool = True) -> None:
+        """Take an order over, once; `is_fresh`: nobody can have sent it before; `is_ours`: it is for this account."""
         if self._known(order.client_order_id) is None:
-            self._unsaved[order.client_order_id] = self._track(Work(order=order), is_fresh=is_fresh).work
+            work = Work(order=order, mode=self._mode if is_ours else None)
+            self._unsaved[order.client_order_id] = self._track(work, is_fresh=is_fresh).work
+
+    def is_ours(self, work: Work) -> bool:
+        """Tell whether an order is for this account, so that it may be sent."""
+        return work.mode == self._mode
 
     def begun(self) -> list[Tracked]:
         """Return the orders that have become live since the last call: nobody pursues them yet."""
@@ -144,7 +153,8 @@ class Book:
             live.seen_at = time.monotonic()
         if not (work.is_known or work.is_backstop or alpaca_orders.is_same(work.order, shown)):
             return live is not None and self._refuse(live, shown)
-        told = alpaca_orders.observe(work, shown, at=self.moment(shown.at))
+        ours = work.model_copy(update={"mode": self._mode})  # this account has it, whoever it seemed to be for
+        told = alpaca_orders.observe(ours, shown, at=self.moment(shown.at))
         if live is None and not told.work.is_over:
             _log.error("an order that was given up is there after all", client_order_id=shown.client_order_id)
             self._track(told.work, is_fresh=False)
@@ -205,6 +215,8 @@ class Book:
 
     def _count(self, work: Work, *, told: Decimal) -> None:
         """Count the shares that an order brought or took since `told` of them were counted."""
+        if not self.is_ours(work):
+            return
         moved = work.filled - told if work.order.side == "buy" else told - work.filled
         symbol = work.order.symbol
         self.shares[symbol] = self.shares.get(symbol, ZERO) + moved

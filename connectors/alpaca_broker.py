@@ -16,7 +16,7 @@ from connectors import alpaca_orders
 from connectors.alpaca_account import Figures, snapshot_of
 from connectors.alpaca_backstop import Backstop, backstop_fields, without_backstops
 from connectors.alpaca_book import Book, Now
-from connectors.alpaca_orders import BACKSTOP, Execution
+from connectors.alpaca_orders import BACKSTOP, Execution, Mode
 from connectors.alpaca_pursuit import PATIENCE, Fields, Patience, Pursuit
 from connectors.alpaca_rest import AlpacaRest
 from connectors.alpaca_socket import TIMES, StreamTimes
@@ -56,6 +56,7 @@ class AlpacaBroker:
         journal: Journal,
         *,
         account_id: str,
+        mode: Mode,
         now: Now,
         check: Check,
         updates_check: Check,
@@ -66,11 +67,13 @@ class AlpacaBroker:
         backstop_pct: Decimal | None = None,
     ) -> None:
         self._rest = rest
-        self._account_id = account_id
+        self._journal = journal
+        self._account_id, self._mode = account_id, mode
+        self._is_known_here = journal.book(account_id) == mode
         self._now = now
         self._check = check
         self._watch = watch
-        self._book = Book(journal, now=now)
+        self._book = Book(journal, mode=mode, now=now)
         self._backstop: Backstop | None = None
         if backstop_pct is not None:
             self._book.count_shares()
@@ -85,8 +88,12 @@ class AlpacaBroker:
         self._missed_at: float | None = None
 
     async def submit(self, order: Order) -> Sequence[BrokerNews]:
-        """Take an order over; what happens to it comes with `advance`."""
-        self._book.take(order, is_fresh=self._has_caught_up)
+        """Take an order over; what happens to it comes with `advance`.
+
+        A journal that is new, or was kept for the other mode until now, finds orders in the log that were for another
+        broker or account: until it has caught up they are looked for here, and not sent.
+        """
+        self._book.take(order, is_fresh=self._has_caught_up, is_ours=self._is_known_here)
         return ()
 
     async def cancel(self, cancel: OrderCancel) -> Sequence[BrokerNews] | None:
@@ -114,7 +121,9 @@ class AlpacaBroker:
 
         It is asked for first when the log has been read to its end; until then an earlier run may have sent an order.
         """
-        self._has_caught_up = True
+        if not self._is_known_here:
+            self._journal.save_book(self._account_id, self._mode)
+        self._has_caught_up = self._is_known_here = True
         self._is_wanted.set()
 
     async def run(self) -> None:

@@ -16,6 +16,7 @@ from trading.inputs import OrderAccepted, OrderCancelled, OrderFill, OrderReject
 from trading.money import ONE, PLACES, ZERO, Exact, Frozen, divided, settled
 
 End = Literal["filled", "cancelled", "rejected"]
+Mode = Literal["paper", "live"]
 ENDS: Mapping[str, End] = {
     "filled": "filled",
     "canceled": "cancelled",
@@ -57,10 +58,12 @@ class Work(Frozen):
     """An order that was taken over, and what has been told of it.
 
     `filled` shares were told, `spent` dollars were their price. `cancel_reason` says that its cancel was asked for.
-    `ended` is the end that was told; `is_over`: nothing happens to it any more.
+    `ended` is the end that was told; `is_over`: nothing happens to it any more. `mode` is that of the account which it
+    is for, None where nobody knows.
     """
 
     order: Order
+    mode: Mode | None = None
     broker_order_id: str | None = None
     is_accepted: bool = False
     is_unknown: bool = False

@@ -148,6 +148,8 @@ class Pursuit:
             return tracked.work.cancel_reason
         if now is not None and has_expired(order, now):
             return f"not sent: its time was over at {_its_end(order)}"
+        if not self._book.is_ours(tracked.work):
+            return "not sent: it was made before this account was traded"
         return None
 
     async def _clear_the_way(self, tracked: Tracked) -> None:

@@ -18,7 +18,7 @@ from connectors.channels import Outlet
 from connectors.checks import Check
 from connectors.clients import consuming, producing
 from connectors.delivery_memory import LOOK_BACK, Memory
-from connectors.lane import Lane, Outcome
+from connectors.lane import Lane, Outcome, merged_in
 from connectors.probing import probing
 from connectors.standing import Accounts, offsets_since
 from connectors.supervision import together
@@ -132,6 +132,9 @@ class Desk:
         channels = self._memory.channels(identity)
         if channels is None and not self._memory.is_settled(identity, None):
             channels = await self._decide(message)
+        for channel in channels or ():  # of one that went out in another when the process ended
+            if parcel := self._memory.covered_by(identity, channel):
+                await self.note(message, channel, merged_in(parcel))
         return tuple(each for each in channels or () if not self._memory.is_settled(identity, each))
 
     async def _decide(self, message: Notification) -> tuple[Channel, ...]:

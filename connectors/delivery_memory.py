@@ -37,6 +37,7 @@ class Memory:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._known: dict[tuple[str, Channel | None], Known] = {}
+        self._covered: dict[tuple[str, Channel | None], str] = {}
         self._channels: dict[str, tuple[Channel, ...]] = {}
         self._sent: dict[tuple[str, Channel], dict[str, Sent]] = collections.defaultdict(dict)
         self._last: dict[tuple[str, Channel], Status] = {}
@@ -85,6 +86,10 @@ class Memory:
         known = self.of(notification_id, channel)
         return known is not None and known.status != "pending"
 
+    def covered_by(self, notification_id: str, channel: Channel | None) -> str | None:
+        """Return the message that one went out in, while the log has no word of its own on that."""
+        return self._covered.get((notification_id, channel))
+
     def sent(self, account_id: str, channel: Channel) -> list[Sent]:
         """Return what left on a channel lately, or may have."""
         return list(self._sent[account_id, channel].values())
@@ -98,8 +103,10 @@ class Memory:
         self._known[identity, channel] = Known(
             delivery.delivery_status, delivery.attempts, may_have_arrived=delivery.may_have_arrived
         )
+        self._covered.pop((identity, channel), None)
         for covered in delivery.covers if delivery.delivery_status != "pending" else ():
             self._known[covered, channel] = Known("merged", 0, may_have_arrived=False)
+            self._covered[covered, channel] = identity
         if channel is None:
             return
         self._channels.setdefault(identity, delivery.channels)

@@ -15,7 +15,7 @@ import httplib2
 from google.auth import exceptions
 from google.oauth2.credentials import Credentials
 from googleapiclient.discovery import build
-from googleapiclient.errors import Error, HttpError
+from googleapiclient.errors import HttpError
 
 from connectors.channels import NotDelivered
 from connectors.wording import mail_of
@@ -69,7 +69,7 @@ class Gmail:
         except exceptions.RefreshError as error:
             word = re.match(r"[a-z_]{1,40}", str(error.args[0] if error.args else ""))
             raise NotDelivered(f"the refresh token was refused: {word[0] if word else 'no reason given'}") from None
-        except (exceptions.GoogleAuthError, OSError, ValueError) as error:
+        except Exception as error:  # google-auth stumbles in many ways over an answer that is no token, a login page
             raise NotDelivered(f"the token endpoint did not answer: {type(error).__name__}") from None
         http = _Http(timeout=_SECONDS_TO_ANSWER)
         authorized = google_auth_httplib2.AuthorizedHttp(credentials, http=http, max_refresh_attempts=0)
@@ -145,5 +145,5 @@ def _asked(ask: Callable[[], Any]) -> Any:
         raise _Refused(int(error.resp.status)) from None
     except (ConnectionRefusedError, socket.gaierror, httplib2.ServerNotFoundError) as error:
         raise NotDelivered(f"Gmail cannot be reached: {type(error).__name__}") from None
-    except (Error, httplib2.HttpLib2Error, exceptions.GoogleAuthError, OSError, ValueError) as error:
+    except Exception as error:  # whatever it is, an answer cut short too: the request may have left
         raise NotDelivered(f"Gmail did not answer: {type(error).__name__}", may_have_arrived=True) from None

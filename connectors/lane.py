@@ -37,6 +37,11 @@ class Outcome(NamedTuple):
     detail: str | None = None
 
 
+def merged_in(notification_id: str) -> Outcome:
+    """Return how a message stands that went out in another."""
+    return Outcome("merged", detail=f"in {notification_id}")
+
+
 class Office(Protocol):
     """What a lane needs of the account that it belongs to."""
 
@@ -118,7 +123,7 @@ class Lane:
             await self._office.report(self._channel, outcome.detail or "")
         await self._settle(message, outcome, covers)
         for each in parcel if several else ():
-            await self._settle(each.message, Outcome("merged", detail=f"in {message.notification_id}"))
+            await self._settle(each.message, merged_in(message.notification_id))
 
     async def _tried(self, message: Notification, target: str, covers: tuple[str, ...]) -> Outcome:
         """Try three times at most, with those of before a restart; the log knows of each before it is begun."""

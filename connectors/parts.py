@@ -76,6 +76,7 @@ class AlpacaTrading(_Trading):
                 ),
                 journal,
                 account_id=settings.accounts[0],
+                mode=settings.mode,
                 now=_wall_clock if settings.clock == "system" else _no_clock,
                 check=self.checks[0],
                 updates_check=self.checks[1],

@@ -12,7 +12,6 @@ from typing import Any
 import boto3
 from botocore import exceptions
 from botocore.config import Config
-from botocore.parsers import ResponseParserError
 
 from connectors.channels import NotDelivered
 from connectors.wording import sms_of
@@ -100,7 +99,7 @@ def _asked(ask: Callable[[], Any]) -> Any:
         raise NotDelivered(f"SNS cannot be reached: {type(error).__name__}") from None
     except exceptions.ParamValidationError:
         raise NotDelivered("SNS cannot be asked with such settings or such a target") from None
-    except (exceptions.BotoCoreError, ResponseParserError) as error:
-        raise NotDelivered(f"SNS did not answer: {type(error).__name__}", may_have_arrived=True) from None
     except ValueError:
         raise NotDelivered("STONKS_SNS_ENDPOINT_URL or the region is no address") from None
+    except Exception as error:  # whatever it is, an answer of somebody else's too: the request may have left
+        raise NotDelivered(f"SNS did not answer: {type(error).__name__}", may_have_arrived=True) from None

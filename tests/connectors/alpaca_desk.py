@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from connectors.alpaca_backstop import backstop_fields
 from connectors.alpaca_broker import AlpacaBroker, Watch
 from connectors.alpaca_client import Timeouts
+from connectors.alpaca_orders import Mode
 from connectors.alpaca_pursuit import Fields, Patience
 from connectors.alpaca_rest import AlpacaRest
 from connectors.alpaca_socket import StreamTimes
@@ -158,6 +159,7 @@ async def desk_of(
     fake: FakeAlpaca,
     folder: pathlib.Path,
     *,
+    mode: Mode = "paper",
     now: Now = lambda: None,
     fields: Fields = backstop_fields,
     patience: Patience = PATIENCE,
@@ -173,6 +175,7 @@ async def desk_of(
         rest,
         journal,
         account_id="paper",
+        mode=mode,
         now=now,
         check=check,
         updates_check=updates,

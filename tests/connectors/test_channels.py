@@ -97,6 +97,7 @@ def test_an_arn_is_published_to_as_a_topic(sms: Outlet, sns: FakeSns) -> None:
         ("InternalFailure", ("SNS refused: InternalFailure", True, 0)),
         ("lost", ("SNS did not answer: ConnectionClosedError", True, 1)),
         ("slow", ("SNS did not answer: ReadTimeoutError", True, 0)),
+        ("page", ("SNS did not answer: KeyError", True, 0)),
     ],
 )
 def test_a_fault_of_sns_is_one_request_and_a_reason_of_a_few_words(
@@ -126,11 +127,13 @@ def test_a_mail_goes_out_by_googles_client_from_the_sender_to_the_recipient(mail
     [
         ("revoked", ("the refresh token was refused: invalid_grant", False, 1, 0)),
         ("token-500", ("the token endpoint did not answer: TransportError", False, 1, 0)),
+        ("token-page", ("the token endpoint did not answer: TypeError", False, 1, 0)),
         ("401", ("Gmail answered 401", False, 2, 0)),
         ("429", ("Gmail answered 429", False, 2, 0)),
         ("500", ("Gmail answered 500", True, 2, 0)),
         ("lost", ("Gmail did not answer: ConnectionAbortedError", True, 2, 1)),
         ("slow", ("Gmail did not answer: TimeoutError", True, 2, 0)),
+        ("half", ("Gmail did not answer: IncompleteRead", True, 2, 1)),
     ],
 )
 def test_a_fault_of_gmail_is_one_request_and_a_reason_of_a_few_words(

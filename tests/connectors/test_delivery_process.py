@@ -125,22 +125,27 @@ async def test_a_message_goes_out_on_each_channel_that_is_on_and_a_restart_repea
 
 
 async def test_asked_to_end_in_the_middle_of_a_send_it_notes_what_left(post: Post, gmail: FakeGmail) -> None:
+    parts = ("part-1", "part-2")  # of little importance and stale: they go out as one, while the one before is late
     await post.prefer(1, BOTH.model_copy(update={"channels": Channels(email=True)}))
     gmail.always = "late"
     try:
         with post.run() as running:
             before = len(gmail.requests)
-            await post.tell(message("one"))
-            running.until(lambda _: any(path.endswith("/send") for path in gmail.requests[before:]))
+            stale = (message(name, "large_trade", created_at=NOON - minutes(16)) for name in parts)
+            await post.tell(message("one"), *stale)
+            running.until(lambda _: [path[-5:] for path in gmail.requests[before:]].count("/send") == 2)
             running.child.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(running.child.wait, 10) == 0
     finally:
         gmail.always = None
-    assert (await post.fates())["one", "email"] == ("sent", 1, None)
+    merged = {key: fate for key, fate in (await post.fates()).items() if key[0] not in ("one", *parts)}
+    assert list(merged.values()) == [("sent", 1, None)]
     with post.run():
         await post.tell(message("two"))
-        await post.until(are_settled("two", channels=("email",)))
-    assert post.mails == ["Stonks paper: subject of one", "Stonks paper: subject of two"]
+        fates = await post.until(are_settled("two", *parts, channels=("email",)))
+    assert {fates[name, "email"] for name in parts} == {("merged", 0, f"in {identity}") for identity, _ in merged}
+    subjects = ("subject of one", "2 messages, the last: subject of part-2", "subject of two")
+    assert post.mails == [f"Stonks paper: {each}" for each in subjects]
 
 
 @pytest.mark.parametrize(("point", "most"), [("delivery.begun", 1), ("delivery.sent", 2)])

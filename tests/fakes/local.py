@@ -9,6 +9,8 @@ from aiohttp import web
 
 from stack.ports import LOOPBACK, free_port
 
+PAGE = "<html><body>Sign in to this network</body></html>"
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -59,6 +61,15 @@ class LocalServer:
 
     def _run(self, work: Any) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+
+async def half_of(body: bytes, request: web.Request) -> web.StreamResponse:
+    """Answer with the first half of what was announced."""
+    answer = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(body))})
+    await answer.prepare(request)
+    await answer.write(body[: len(body) // 2])
+    cut(request)
+    return answer
 
 
 def cut(request: web.Request) -> None:

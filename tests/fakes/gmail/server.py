@@ -1,8 +1,9 @@
 """Gmail and Google's token endpoint as far as delivery uses them, with scripted faults.
 
-`faults` are taken one a request, oldest first: `revoked` and `token-500` (the token endpoint), `401`, `403`, `429`,
-`500`, `slow` (no answer in time), `late` (an answer after a second and a half), `lost` (the mail is taken, the answer
-is not given). `always` stands until it is None again.
+`faults` are taken one a request, oldest first: `revoked`, `token-500` and `token-page` (the token endpoint, the last
+one a page of somebody else's), `401`, `403`, `429`, `500`, `slow` (no answer in time), `late` (an answer after a second
+and a half), `lost` (the mail is taken, the answer is not given), `half` (a part of it is). `always` stands until it is
+None again.
 """
 
 import asyncio
@@ -17,10 +18,10 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.fakes.local import LocalServer, cut
+from tests.fakes.local import PAGE, LocalServer, cut, half_of
 
 SECONDS_TOO_SLOW, SECONDS_LATE = 60.0, 1.5
-_OF_THE_TOKEN = {"revoked", "token-500"}
+_OF_THE_TOKEN = {"revoked", "token-500", "token-page"}
 REFRESH_TOKEN = "refresh-canary-77aa"
 
 
@@ -68,6 +69,8 @@ class FakeGmail(LocalServer):
         self.mails.append(email.message_from_bytes(raw, policy=email.policy.default))
         if fault == "lost":
             cut(request)
+        if fault == "half":
+            return await half_of(b'{"id": "mail", "labelIds": []}', request)
         return web.json_response({"id": f"mail-{len(self.mails)}", "labelIds": ["SENT"]})
 
     async def _token(self, request: web.Request) -> web.StreamResponse:
@@ -75,6 +78,8 @@ class FakeGmail(LocalServer):
         fault = self._fault(of_the_token=True)
         if fault == "token-500":
             return _error(500)
+        if fault == "token-page":
+            return web.Response(text=PAGE, content_type="text/html")
         if fault or asked.get("refresh_token") != REFRESH_TOKEN:
             refused = {
                 "error": "invalid_grant",

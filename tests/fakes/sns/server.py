@@ -1,7 +1,8 @@
 """SNS by moto, behind a door that can be closed: scripted faults in AWS's own form before what moto answers.
 
 `faults` are taken one a request, oldest first: an AWS error code such as `Throttling` or `InternalFailure`, `slow` (no
-answer in time), `lost` (moto takes the message, the answer is not given). `always` stands until it is None again.
+answer in time), `lost` (moto takes the message, the answer is not given), `page` (one of somebody else's). `always`
+stands until it is None again.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from moto.server import ThreadedMotoServer
 from moto.sns.models import sns_backends
 
 from stack.ports import LOOPBACK, free_port
-from tests.fakes.local import LocalServer, cut
+from tests.fakes.local import PAGE, LocalServer, cut
 
 SECONDS_TOO_SLOW = 60.0
 _STATUS = {"InternalFailure": 500, "ServiceUnavailable": 503, "Throttling": 400, "AuthorizationError": 403}
@@ -79,6 +80,8 @@ class FakeSns(LocalServer):
         fault = self.always or (self.faults.popleft() if self.faults else None)
         if fault == "slow":
             await asyncio.sleep(SECONDS_TOO_SLOW)
+        elif fault == "page":
+            return _xml(PAGE)
         elif fault not in (None, "lost"):
             return _error(fault, asked.get("PhoneNumber", ""))
         if asked.get("Action") == "GetSMSSandboxAccountStatus":  # moto has none
