@@ -85,6 +85,23 @@ def test_a_demo_never_touches_a_stack_that_is_not_one(tmp_path: pathlib.Path) ->
     assert {entry.name for entry in tmp_path.iterdir()} == {"kafka"}
 
 
+@pytest.mark.parametrize("name", ["thesis.txt", "photos/2026.jpg", ".git/HEAD", "demo/notes.txt", "demo"])
+def test_a_demo_removes_nothing_of_a_directory_that_no_demo_made(tmp_path: pathlib.Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(StackError, match=r"other files of yours .*STONKS_DATA_DIR"):
+        begin_demo(tmp_path)
+    assert (tmp_path / name).read_text() == "precious"
+
+
+def test_what_a_person_put_beside_a_demo_stays_when_it_begins_anew(tmp_path: pathlib.Path) -> None:
+    begin_demo(tmp_path)
+    (tmp_path / "kafka").mkdir()
+    (tmp_path / "report.txt").write_text("equity 502.35")
+    begin_demo(tmp_path)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"demo", "report.txt"}
+
+
 def test_a_directory_is_in_use_only_while_somebody_holds_it(tmp_path: pathlib.Path) -> None:
     assert not is_in_use(tmp_path)
     with locked(tmp_path):

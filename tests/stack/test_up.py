@@ -15,6 +15,7 @@ import psutil
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from stack import up
 from stack.ports import free_port
 from stack.probes import get
 from tests.stack.conftest import Stonks, descendants, eventually, is_alive
@@ -63,6 +64,20 @@ async def test_a_stack_is_found_by_its_endpoints_and_ends_without_a_trace(stonks
     assert process.wait(30) == 0
     assert not any(map(is_alive, below))
     assert not (stonks.data_dir / "endpoints.json").exists()
+
+
+def test_a_second_signal_does_not_cut_the_ending_short() -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        up._let_signals_interrupt()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        for number in numbers:
+            signal.raise_signal(number)  # heard, and of no effect
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_tokens_are_made_once_and_are_the_owners_alone(stonks: Stonks) -> None:
