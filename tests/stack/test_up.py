@@ -180,6 +180,27 @@ def test_a_given_kafka_and_database_are_used(stonks: Stonks, kafka: str, databas
     assert not any(name in " ".join(child.cmdline()) for child in descendants(process) for name in PARTS[3:])
     topics = AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=10).topics
     assert f"{topic_prefix}orders" in topics
+    elsewhere = stonks.run("db", "migrate")  # from a shell that says nothing: the running stack knows where
+    assert (elsewhere.returncode, elsewhere.stdout) == (0, "nothing to apply\n")
+    looked = stonks.run("doctor", STONKS_KAFKA=kafka, STONKS_DATABASE_URL=database)
+    assert re.search(r"ok  PostgreSQL +1\d\..*, the given one", looked.stdout)
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [("postgresql://u:canary@127.0.0.1:9/stonks", 3), ("postgresql://u:canary@127.0.0.1:x/stonks", 2)],
+    ids=["nobody answers", "no address"],
+)
+def test_a_given_database_that_lets_nobody_in_is_an_error_before_anything_starts(
+    stonks: Stonks, url: str, code: int
+) -> None:
+    for word in ("up", "doctor"):
+        refused = stonks.run(word, STONKS_DATABASE_URL=url)
+        assert refused.returncode == code, refused.stdout
+        assert "PostgreSQL does not let us in" in refused.stderr.splitlines()[-1]
+        assert "mend STONKS_DATABASE_URL" in refused.stderr.splitlines()[-1]
+        assert "canary" not in refused.stdout + refused.stderr
+    assert not (stonks.data_dir / "kafka").exists()
 
 
 def test_a_taken_http_port_is_an_error_before_anything_starts(stonks: Stonks) -> None:
