@@ -456,6 +456,14 @@ def held_port() -> socket.socket:
     raise AssertionError("no free port")
 
 
+def remove_what_the_killed_left() -> None:
+    """Remove the folders of stacks whose process was killed, which could not do it itself."""
+    for folder in pathlib.Path(tempfile.gettempdir()).glob(f"{FOLDERS}*-*"):
+        owner = folder.name.removeprefix(FOLDERS).partition("-")[0]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def is_alive(process: psutil.Process) -> bool:
     """Return whether the process runs; one that only waits to be buried does not."""
     with contextlib.suppress(psutil.NoSuchProcess):
