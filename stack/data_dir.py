@@ -54,12 +54,19 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
 
 
 def is_in_use(folder: pathlib.Path) -> bool:
-    """Return whether a `stonks up` runs on the directory; one that was killed leaves its `endpoints.json` behind."""
-    with contextlib.suppress(OSError), open(folder / "lock") as file:
-        try:
+    """Return whether a `stonks up` runs on the directory; one that was killed leaves its `endpoints.json` behind.
+
+    Raises `Missing` where that may not be looked at.
+    """
+    try:
+        with open(folder / "lock") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    except BlockingIOError:
+        return True
+    except PermissionError as error:
+        raise Missing(f"no right to look into {folder}: ask as the user whose it is, or set STONKS_DATA_DIR") from error
+    except OSError:
+        return False
     return False
 
 

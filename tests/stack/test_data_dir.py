@@ -107,3 +107,16 @@ def test_a_directory_is_in_use_only_while_somebody_holds_it(tmp_path: pathlib.Pa
     with locked(tmp_path):
         assert is_in_use(tmp_path)
     assert not is_in_use(tmp_path)
+
+
+def test_a_directory_that_may_not_be_looked_into_is_not_taken_for_an_idle_one(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root started it, and an ordinary user asks: `no stack runs` would be the wrong word."""
+
+    def refuse(path: pathlib.Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("stack.data_dir.open", refuse, raising=False)
+    with pytest.raises(Missing, match=r"no right to look into .*STONKS_DATA_DIR"):
+        is_in_use(tmp_path)
