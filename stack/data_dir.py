@@ -88,7 +88,7 @@ def begin_demo(folder: pathlib.Path) -> None:
                 f"{', …' if len(found) > 3 else ''}): name another directory for the demo with STONKS_DATA_DIR"
             )
         (folder / "demo").touch(mode=0o600)
-    for entry in [entry for pattern in MADE_BY_A_DEMO for entry in folder.glob(pattern)]:
+    for entry in {entry for pattern in MADE_BY_A_DEMO for entry in folder.glob(pattern)}:
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:

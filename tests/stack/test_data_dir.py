@@ -72,7 +72,9 @@ def test_a_demo_begins_anew_and_keeps_its_ports_and_tokens(tmp_path: pathlib.Pat
     for name in ("kafka", "postgres"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "log").write_text("old")
-    for name in ("ports.json", "tokens.json", "lock", "api.log", "postgres-roles.json"):
+    (tmp_path / "worker-1").mkdir()
+    left = ("api.log", "worker-1.log", "worker-1.log.1", "simulated-broker.sqlite", "simulated-broker.sqlite-wal")
+    for name in ("ports.json", "tokens.json", "lock", "postgres-roles.json", *left):
         (tmp_path / name).write_text("{}")
     begin_demo(tmp_path)
     assert {entry.name for entry in tmp_path.iterdir()} == {"demo", "lock", "ports.json", "tokens.json"}
