@@ -108,13 +108,8 @@ async def migrate(dsn: str, directory: pathlib.Path = DIRECTORY, *, wait_seconds
     nothing behind, those before it are applied.
     """
     wanted = migrations(directory)
+    connection = await reach(dsn)
     try:
-        connection = await asyncpg.connect(dsn, timeout=10)
-    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise DatabaseUnreachable(f"PostgreSQL does not let us in: {error or type(error).__name__}") from error
-    try:
-        if (major := connection.get_server_version().major) < OLDEST_SERVER:
-            raise DatabaseTooOld(f"PostgreSQL {major} is too old: use {OLDEST_SERVER} or newer")
         await _take_turns(connection, wait_seconds)
         missing = await _missing(connection, wanted)
         for migration in missing:
@@ -122,6 +117,18 @@ async def migrate(dsn: str, directory: pathlib.Path = DIRECTORY, *, wait_seconds
         return [migration.name for migration in missing]
     finally:
         await connection.close()  # gives the lock back, also when a file failed
+
+
+async def reach(dsn: str, *, timeout_seconds: float = 10) -> asyncpg.Connection:
+    """Return a connection, for the caller to close; raise `DatabaseUnreachable` or `DatabaseTooOld`."""
+    try:
+        connection = await asyncpg.connect(dsn, timeout=timeout_seconds)
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise DatabaseUnreachable(f"PostgreSQL does not let us in: {error or type(error).__name__}") from error
+    if (major := connection.get_server_version().major) < OLDEST_SERVER:
+        await connection.close()
+        raise DatabaseTooOld(f"PostgreSQL {major} is too old: use {OLDEST_SERVER} or newer")
+    return connection
 
 
 async def _take_turns(connection: asyncpg.Connection, wait_seconds: float) -> None:

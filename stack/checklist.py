@@ -12,7 +12,7 @@ from rich.markup import escape
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Fall silent when nobody reads any more: that is no reason to end a stack."""
+        """Fall silent when nobody can read any more: that is no reason to end a stack, which may hold positions."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -42,4 +42,7 @@ class Checklist:
         self._line("ok", "bold green", f"{text} after {time.monotonic() - self._began:.1f} s")
 
     def _line(self, mark: str, style: str, text: str) -> None:
-        self._console.print(f"[{style}]{mark}[/{style}] {escape(text)}")
+        try:
+            self._console.print(f"[{style}]{mark}[/{style}] {escape(text)}")
+        except OSError:  # a full disk, a terminal that was closed
+            self._console.on_broken_pipe()

@@ -14,6 +14,7 @@ from typing import NamedTuple, NoReturn
 from pydantic import ValidationError
 
 from stack.errors import StackError
+from streams.settings import Settings
 
 COULD_NOT_RUN = 2
 
@@ -47,11 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(module.main(parser.parse_args(words[len(command.words) :])))
     except StackError as error:
         return _fail(str(error), error.exit_code)
-    except ValidationError as error:
-        return _fail(_wrong_settings(error), COULD_NOT_RUN)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except Exception as error:
+        if isinstance(error, ValidationError) and error.title == Settings.__name__:
+            return _fail(_wrong_settings(error), COULD_NOT_RUN)
         traceback.print_exc()
         return _fail(f"{type(error).__name__}: {error}", COULD_NOT_RUN)
 

@@ -20,6 +20,11 @@ from streams.settings import Settings
 
 ROLES = ("viewer", "operator", "armer")
 KEPT_BY_A_DEMO = {"demo", "lock", "ports.json", "tokens.json"}
+MADE_BY_A_DEMO = (
+    *("kafka", "postgres", "postgres-roles.json", "endpoints.json"),
+    *("worker-*", "*.log", "*.log.1", "*.sqlite", "*.sqlite-*"),
+)
+"""What goes before the next demo; whatever else lies beside it is its owner's."""
 
 
 @contextlib.contextmanager
@@ -49,29 +54,44 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
 
 
 def is_in_use(folder: pathlib.Path) -> bool:
-    """Return whether a `stonks up` runs on the directory; one that was killed leaves its `endpoints.json` behind."""
-    with contextlib.suppress(OSError), open(folder / "lock") as file:
-        try:
+    """Return whether a `stonks up` runs on the directory; one that was killed leaves its `endpoints.json` behind.
+
+    Raises `Missing` where that may not be looked at.
+    """
+    try:
+        with open(folder / "lock") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    except BlockingIOError:
+        return True
+    except PermissionError as error:
+        raise Missing(f"no right to look into {folder}: ask as the user whose it is, or set STONKS_DATA_DIR") from error
+    except OSError:
+        return False
     return False
 
 
 def is_a_demo(folder: pathlib.Path) -> bool:
-    """Return whether the directory holds the demo's year, which lives in event time."""
-    return (folder / "demo").exists()
+    """Return whether the directory holds the demo's year, which lives in event time: an empty file `demo` says so."""
+    mark = folder / "demo"
+    return mark.is_file() and mark.stat().st_size == 0
 
 
 def begin_demo(folder: pathlib.Path) -> None:
-    """Make the directory ready for a demo from its beginning: what an earlier demo left goes, and nothing else."""
-    if not is_a_demo(folder) and any((folder / name).exists() for name in ("kafka", "postgres")):
-        raise StackError(f"{folder} holds a stack of yours: name another directory for the demo with STONKS_DATA_DIR")
-    (folder / "demo").touch(mode=0o600)
-    for entry in folder.iterdir():
-        if entry.is_dir():
+    """Make the directory ready for a demo from its beginning: what an earlier demo left goes, and nothing else.
+
+    Raises `StackError` for a directory that holds anything and is not a demo's: it may be a person's home.
+    """
+    if not is_a_demo(folder):
+        if found := sorted({entry.name for entry in folder.iterdir()} - (KEPT_BY_A_DEMO - {"demo"})):
+            raise StackError(
+                f"{folder} holds a stack of yours or other files of yours ({', '.join(found[:3])}"
+                f"{', …' if len(found) > 3 else ''}): name another directory for the demo with STONKS_DATA_DIR"
+            )
+        (folder / "demo").touch(mode=0o600)
+    for entry in {entry for pattern in MADE_BY_A_DEMO for entry in folder.glob(pattern)}:
+        if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
-        elif entry.name not in KEPT_BY_A_DEMO:
+        else:
             entry.unlink()
 
 

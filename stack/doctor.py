@@ -22,7 +22,7 @@ from stack.data_dir import endpoints_path, is_in_use
 from stack.errors import Missing, StackError
 from stack.files import read_json_object
 from stack.findings import Checks, Doubtful, Wrong
-from stack.foundations import given_database, given_kafka, not_for_our_own
+from stack.foundations import given_database, given_kafka, given_version, not_for_our_own
 from stack.jars import cache_dir, locked_jars, missing_jars, network_problem
 from stack.ports import LOOPBACK, is_free
 from stack.probes import get, lacking
@@ -110,9 +110,9 @@ def check_jars(chosen: Settings) -> str:
 
 
 def check_postgres(chosen: Settings) -> str:
-    """Require PostgreSQL's programs, unless a database is given."""
-    if given_database(chosen):
-        return "not needed, STONKS_DATABASE_URL is set"
+    """Require PostgreSQL's programs, or that a given one lets us in."""
+    if given := given_database(chosen):
+        return f"{given_version(given)}, the given one"
     binaries = postgres.find_binaries(chosen.pg_bin_dir)
     return _run([str(binaries / "postgres"), "--version"], mend="name programs that run here with PG_BIN_DIR")
 

@@ -25,7 +25,8 @@ class Addresses:
     @property
     def http(self) -> str:
         """Return the API's address as a client on this machine says it."""
-        return f"http://{self.local_http_host}:{self.http_port}"
+        host = f"[{self.local_http_host}]" if ":" in self.local_http_host else self.local_http_host
+        return f"http://{host}:{self.http_port}"
 
     @property
     def local_http_host(self) -> str:

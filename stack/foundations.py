@@ -4,7 +4,7 @@ import asyncio
 import pathlib
 import time
 
-from migrations.runner import MigrationError, migrate
+from migrations.runner import DatabaseUnreachable, MigrationError, migrate, reach
 from stack import fake_alpaca, kafka, postgres
 from stack.checklist import Checklist
 from stack.engine import Addresses, worker_names
@@ -62,6 +62,9 @@ def start_foundations(
 ) -> Addresses:
     """Start what is not given, create the topics, migrate, and return where everything is."""
     services: list[Service] = []
+    if owner_url := given_database(settings):
+        with checklist.step("given PostgreSQL") as remarks:
+            remarks.append(given_version(owner_url))  # before anything is begun on this machine
     if not (bootstrap := given_kafka(settings)):
         if refused := not_for_our_own(settings):
             raise StackError(refused)
@@ -74,7 +77,7 @@ def start_foundations(
     else:
         with checklist.step("given Kafka"):
             await_kafka(bootstrap, settings)  # before anything is begun on this machine
-    if not (owner_url := given_database(settings)):
+    if not owner_url:
         with checklist.step("database folder"):
             services.append(own_postgres(folder, settings, ports["postgres"]))
         supervisor.start(services[-1])
@@ -122,11 +125,34 @@ def make_topics(bootstrap: str, settings: Settings) -> None:
 
 
 def make_tables(url: str) -> list[str]:
-    """Migrate the database and return what was applied; raise `StackError` when it is not there or refuses."""
+    """Migrate the database and return what was applied; raise `Missing` when it is not there, `StackError` else."""
     try:
         return asyncio.run(migrate(url))
     except MigrationError as error:
-        raise StackError(str(error)) from error
+        raise _unusable(error) from error
+
+
+def given_version(url: str) -> str:
+    """Return the version of a given PostgreSQL; raise `Missing` when it does not let us in, `StackError` else."""
+
+    async def ask() -> str:
+        connection = await reach(url)
+        try:
+            return str(await connection.fetchval("SHOW server_version"))
+        finally:
+            await connection.close()
+
+    try:
+        return asyncio.run(ask())
+    except MigrationError as error:
+        raise _unusable(error) from error
+
+
+def _unusable(error: MigrationError) -> StackError:
+    if not isinstance(error, DatabaseUnreachable):
+        return StackError(str(error))
+    kind = StackError if isinstance(error.__cause__, ValueError) else Missing  # an address that is none is wrong usage
+    return kind(f"{error}: start it, mend STONKS_DATABASE_URL, or unset that to have one started")
 
 
 def own_kafka(folder: pathlib.Path, settings: Settings, ports: dict[str, int]) -> Service:

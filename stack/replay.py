@@ -20,9 +20,9 @@ from confluent_kafka.admin import AdminClient
 from stack.checklist import Checklist
 from stack.data_dir import is_in_use, locked
 from stack.errors import Missing, StackError
-from stack.files import read_json_object
 from stack.foundations import given_kafka, own_kafka
 from stack.kafka import bootstrap
+from stack.ports import assert_free, kept_ports
 from stack.running import kafka_address
 from stack.supervisor import Supervisor
 from streams.security import for_aiokafka, for_librdkafka
@@ -119,6 +119,8 @@ async def compare(
         found = seen.setdefault(name, (set(), set()))
         for effect in effects:
             _check(comparison, known, effect, seq=message.offset, seen=found)
+    if account is not None and account not in recorded:
+        raise StackError(f"nothing of an account {account} is recorded: name another one, or leave --account out")
     for name, known in recorded.items():
         _check_surplus(comparison, known, name=name, seen=seen.get(name, (set(), set())), is_whole=begin is None)
     return comparison
@@ -252,9 +254,11 @@ def _broker(chosen: Settings) -> Iterator[str]:
         return
     if not (folder / "kafka" / "formatted").exists():
         raise StackError(f"no stack has run on {folder}: name its directory with STONKS_DATA_DIR, or set STONKS_KAFKA")
-    ports = read_json_object(folder / "ports.json")
     supervisor = Supervisor(Checklist().say)
     with locked(folder):
+        ports = kept_ports(folder, ["kafka", "kafka-controller"])
+        for name, port in ports.items():
+            assert_free(port, name, f"delete {folder / 'ports.json'} to have other ports chosen")
         try:
             service = own_kafka(folder, chosen, ports)
             supervisor.start(service)

@@ -1,5 +1,7 @@
 """Find what a command is to work on: what the environment names, else the stack that runs on the data directory."""
 
+import urllib.parse
+
 from stack import postgres
 from stack.data_dir import endpoints_path, is_in_use
 from stack.errors import StackError
@@ -17,11 +19,11 @@ def database_url(settings: Settings) -> str:
     """Return an address with the right to change tables; raise `StackError` when there is none."""
     if given := given_database(settings):
         return given
-    _endpoints(settings, "STONKS_DATABASE_URL")
-    folder = settings.data_dir.absolute()
-    return postgres.url(
-        folder / "postgres", port=read_json_object(folder / "ports.json")["postgres"], role=postgres.OWNER
-    )
+    url = str(_endpoints(settings, "STONKS_DATABASE_URL")["database_url"])
+    address = urllib.parse.urlsplit(url)
+    if address.username != postgres.READER or address.port is None:
+        return url  # the stack was started on a given one
+    return postgres.url(settings.data_dir.absolute() / "postgres", port=address.port, role=postgres.OWNER)
 
 
 def _endpoints(settings: Settings, variable: str) -> dict[str, object]:

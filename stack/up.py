@@ -14,7 +14,7 @@ import secrets
 import signal
 import threading
 import time
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
 from connectors import alpaca_keys
 from stack.checklist import Checklist
@@ -174,10 +174,16 @@ def _write_endpoints(folder: pathlib.Path, addresses: Addresses) -> None:
 
 
 def _let_signals_interrupt() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` would have it ignored
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, _interrupt)  # a shell's `&` would have it ignored
+    signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # under nohup it stays so
-        signal.signal(signal.SIGHUP, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, _interrupt)
+
+
+def _interrupt(_: int, __: object) -> NoReturn:
+    """Interrupt once: a second signal, as `timeout` or an impatient person sends it, must not cut the ending short."""
+    _ignore_signals()
+    raise KeyboardInterrupt
 
 
 def _ignore_signals() -> None:

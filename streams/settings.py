@@ -108,6 +108,12 @@ class Settings(BaseSettings):
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
 
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _never_just_here(cls, value: object) -> object:
+        """Take an empty one for unset: as a path it is the current directory, whose files are others'."""
+        return value or cls.model_fields["data_dir"].default
+
     @field_validator("accounts", "worker_urls", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:

@@ -49,6 +49,7 @@ ID_OF = {
     "records": "record_id",
     "notifications": "notification_id",
 }
+FOLDERS = "stonks-stack-"  # and the number of the process that removes it at the end
 SECONDS_TO_START = 120.0
 SECONDS_TO_STOP = 30.0
 
@@ -84,7 +85,8 @@ class Stack:
     """Run `stonks` on one data directory, which goes with the context."""
 
     def __init__(self, *, workers: int = 1, accounts: Sequence[str] = ("paper",), clock: str = "events", **env: str):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="stonks-stack-"))
+        remove_what_the_killed_left()
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{FOLDERS}{os.getpid()}-"))
         self.data_dir = self.folder / "data"
         self._port_holder = held_port()
         self.http_port = int(self._port_holder.getsockname()[1])
@@ -452,6 +454,14 @@ def held_port() -> socket.socket:
             return holder
         holder.close()
     raise AssertionError("no free port")
+
+
+def remove_what_the_killed_left() -> None:
+    """Remove the folders of stacks whose process was killed, which could not do it itself."""
+    for folder in pathlib.Path(tempfile.gettempdir()).glob(f"{FOLDERS}*-*"):
+        owner = folder.name.removeprefix(FOLDERS).partition("-")[0]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def is_alive(process: psutil.Process) -> bool:

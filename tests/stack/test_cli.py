@@ -7,6 +7,7 @@ import pytest
 from stack import cli
 from stack.errors import DataDirInUse, Missing, PortTaken, StackError
 from tests.stack.conftest import Stonks
+from trading.events import EVENT
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,16 @@ def test_a_programmers_error_is_2_with_its_traceback(
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("Traceback")
     assert lines[-1] == "error: ZeroDivisionError: oops"
+
+
+def test_a_record_that_cannot_be_read_is_not_taken_for_a_variable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("stack.doctor.main", lambda _: EVENT.validate_json(b'{"kind": "of_a_newer_build"}'))
+    assert cli.main(["doctor"]) == 2
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1].startswith("error: ValidationError: ")
+    assert "STONKS_" not in said
 
 
 def test_a_variable_out_of_range_is_named_without_its_value(stonks: Stonks) -> None:

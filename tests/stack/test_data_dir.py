@@ -72,7 +72,9 @@ def test_a_demo_begins_anew_and_keeps_its_ports_and_tokens(tmp_path: pathlib.Pat
     for name in ("kafka", "postgres"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "log").write_text("old")
-    for name in ("ports.json", "tokens.json", "lock", "api.log", "postgres-roles.json"):
+    (tmp_path / "worker-1").mkdir()
+    left = ("api.log", "worker-1.log", "worker-1.log.1", "simulated-broker.sqlite", "simulated-broker.sqlite-wal")
+    for name in ("ports.json", "tokens.json", "lock", "postgres-roles.json", *left):
         (tmp_path / name).write_text("{}")
     begin_demo(tmp_path)
     assert {entry.name for entry in tmp_path.iterdir()} == {"demo", "lock", "ports.json", "tokens.json"}
@@ -85,8 +87,38 @@ def test_a_demo_never_touches_a_stack_that_is_not_one(tmp_path: pathlib.Path) ->
     assert {entry.name for entry in tmp_path.iterdir()} == {"kafka"}
 
 
+@pytest.mark.parametrize("name", ["thesis.txt", "photos/2026.jpg", ".git/HEAD", "demo/notes.txt", "demo"])
+def test_a_demo_removes_nothing_of_a_directory_that_no_demo_made(tmp_path: pathlib.Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(StackError, match=r"other files of yours .*STONKS_DATA_DIR"):
+        begin_demo(tmp_path)
+    assert (tmp_path / name).read_text() == "precious"
+
+
+def test_what_a_person_put_beside_a_demo_stays_when_it_begins_anew(tmp_path: pathlib.Path) -> None:
+    begin_demo(tmp_path)
+    (tmp_path / "kafka").mkdir()
+    (tmp_path / "report.txt").write_text("equity 502.35")
+    begin_demo(tmp_path)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"demo", "report.txt"}
+
+
 def test_a_directory_is_in_use_only_while_somebody_holds_it(tmp_path: pathlib.Path) -> None:
     assert not is_in_use(tmp_path)
     with locked(tmp_path):
         assert is_in_use(tmp_path)
     assert not is_in_use(tmp_path)
+
+
+def test_a_directory_that_may_not_be_looked_into_is_not_taken_for_an_idle_one(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root started it, and an ordinary user asks: `no stack runs` would be the wrong word."""
+
+    def refuse(path: pathlib.Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("stack.data_dir.open", refuse, raising=False)
+    with pytest.raises(Missing, match=r"no right to look into .*STONKS_DATA_DIR"):
+        is_in_use(tmp_path)

@@ -1,5 +1,6 @@
 """Ports are chosen once a data directory, and a taken one is an error."""
 
+import errno
 import pathlib
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import threading
 import psutil
 import pytest
 
-from stack.errors import Missing, PortTaken
+from stack.errors import Missing, PortTaken, StackError
 from stack.ports import assert_free, free_port, is_free, kept_ports
 
 
@@ -28,6 +29,21 @@ def test_a_port_is_taken_while_somebody_listens() -> None:
         with pytest.raises(PortTaken, match=rf"port {port} of kafka is in use .* or move it"):
             assert_free(port, "kafka", "move it", patience_seconds=0)
     assert is_free(port)
+
+
+def test_an_address_at_which_nothing_can_listen_is_not_called_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_free(free_port(), "localhost")  # ::1, where that is there
+    for elsewhere in ("192.0.2.1", "no such host"):  # an address of the documentation's, RFC 5737
+        with pytest.raises(StackError, match=rf"nothing can listen at {elsewhere} .*STONKS_HTTP_HOST") as refused:
+            is_free(free_port(), elsewhere)
+        assert refused.value.exit_code == 2
+
+    def bind(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")  # as an ordinary user is told of port 80
+
+    monkeypatch.setattr("socket.socket.bind", bind)
+    with pytest.raises(Missing, match=r"no right to listen on port 80: .*STONKS_HTTP_PORT"):
+        is_free(80)
 
 
 def test_a_listener_that_is_just_ending_is_waited_for() -> None:

@@ -15,6 +15,7 @@ import psutil
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from stack import up
 from stack.ports import free_port
 from stack.probes import get
 from tests.stack.conftest import Stonks, descendants, eventually, is_alive
@@ -63,6 +64,20 @@ async def test_a_stack_is_found_by_its_endpoints_and_ends_without_a_trace(stonks
     assert process.wait(30) == 0
     assert not any(map(is_alive, below))
     assert not (stonks.data_dir / "endpoints.json").exists()
+
+
+def test_a_second_signal_does_not_cut_the_ending_short() -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        up._let_signals_interrupt()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        for number in numbers:
+            signal.raise_signal(number)  # heard, and of no effect
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_tokens_are_made_once_and_are_the_owners_alone(stonks: Stonks) -> None:
@@ -165,6 +180,27 @@ def test_a_given_kafka_and_database_are_used(stonks: Stonks, kafka: str, databas
     assert not any(name in " ".join(child.cmdline()) for child in descendants(process) for name in PARTS[3:])
     topics = AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=10).topics
     assert f"{topic_prefix}orders" in topics
+    elsewhere = stonks.run("db", "migrate")  # from a shell that says nothing: the running stack knows where
+    assert (elsewhere.returncode, elsewhere.stdout) == (0, "nothing to apply\n")
+    looked = stonks.run("doctor", STONKS_KAFKA=kafka, STONKS_DATABASE_URL=database)
+    assert re.search(r"ok  PostgreSQL +1\d\..*, the given one", looked.stdout)
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [("postgresql://u:canary@127.0.0.1:9/stonks", 3), ("postgresql://u:canary@127.0.0.1:x/stonks", 2)],
+    ids=["nobody answers", "no address"],
+)
+def test_a_given_database_that_lets_nobody_in_is_an_error_before_anything_starts(
+    stonks: Stonks, url: str, code: int
+) -> None:
+    for word in ("up", "doctor"):
+        refused = stonks.run(word, STONKS_DATABASE_URL=url)
+        assert refused.returncode == code, refused.stdout
+        assert "PostgreSQL does not let us in" in refused.stderr.splitlines()[-1]
+        assert "mend STONKS_DATABASE_URL" in refused.stderr.splitlines()[-1]
+        assert "canary" not in refused.stdout + refused.stderr
+    assert not (stonks.data_dir / "kafka").exists()
 
 
 def test_a_taken_http_port_is_an_error_before_anything_starts(stonks: Stonks) -> None:
