@@ -91,7 +91,16 @@ class _Account:
         self.now = FIRST_DAY
         self.names = 0
         self.fold(AccountOpened(account_id="paper", policy=TradingPolicy(), mode="paper", build="bench"))
-        self.fold(AccountSnapshot(event_id="s", cash=Decimal(500), buying_power=Decimal(500), equity=Decimal(500)))
+        self.fold(
+            AccountSnapshot(
+                event_id="s",
+                cash=Decimal(500),
+                buying_power=Decimal(500),
+                equity=Decimal(500),
+                positions=(),
+                open_orders=(),
+            )
+        )
         self.go_to_the_next_window()
 
     @property
@@ -168,6 +177,7 @@ class _Account:
             "price": str(price),
             "cumulative_quantity": str(order.quantity),
             "leaves_quantity": "0",
+            "fee": "0",
         }
         return EVENT.validate_json(json.dumps(body))
 

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from connectors.supervision import is_being_cancelled
 from streams.security import for_aiokafka
 from streams.settings import Settings
+from streams.topics import LARGEST_LETTER
 
 _PATIENCE_MS = 10_000  # a broker that takes longer is away
 SECONDS_TO_STOP = 3.0
@@ -37,7 +38,9 @@ async def consuming(settings: Settings, *, wait_ms: int = 500) -> AsyncIterator[
 @contextlib.asynccontextmanager
 async def producing(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
     """Give a producer whose records are acknowledged by all replicas."""
-    producer = AIOKafkaProducer(**for_aiokafka(settings), acks="all", request_timeout_ms=_PATIENCE_MS)
+    producer = AIOKafkaProducer(
+        **for_aiokafka(settings), acks="all", request_timeout_ms=_PATIENCE_MS, max_request_size=LARGEST_LETTER
+    )
     try:
         await producer.start()
         yield producer

@@ -20,7 +20,7 @@ from streams.log import Record
 from streams.outbox import Outgoing, Send
 from streams.security import for_faust
 from streams.settings import Settings
-from streams.topics import APP, TABLES
+from streams.topics import APP, LARGEST_LETTER, TABLES
 
 BUFFERED_CHANGES = 10_000  # changelog records that may wait in the producer before Faust holds its streams back
 
@@ -130,6 +130,7 @@ def create_app(settings: Settings) -> EngineApp:
         stream_recovery_delay=0,
         table_standby_replicas=0,
         producer_acks=-1,
+        producer_max_request_size=LARGEST_LETTER,
         Topic=QuarantineTopic,
         Table=PlacedTable,
         TableManager=PromptTableManager,

@@ -19,7 +19,9 @@ from trading.money import Frozen, Instant
 
 MAX_BYTES: Final = 256 * 1024
 AHEAD: Final = dt.timedelta(minutes=5)
+LARGEST_KEPT: Final = 1_048_588  # bytes: the largest batch of records that a broker takes by default
 _LONGEST_ERROR = 500
+_LONGEST_KEY = 1_000
 _SYMBOL = re.compile(r"[A-Z][A-Z0-9.\-]{0,9}")  # as `trading.money.Symbol`
 
 
@@ -88,12 +90,18 @@ def model_of(topic: Topic, key: bytes | None, value: bytes | None) -> Any:
 def dead_letter(
     topic: Topic, *, partition: int, offset: int, key: bytes | None, value: bytes | None, error: str, at: dt.datetime
 ) -> DeadLetter:
-    """Return the dead letter of a record; the same record gives the same letter, so `at` is the record's timestamp."""
+    """Return the dead letter of a record; the same record gives the same letter, so `at` is the record's timestamp.
+
+    A letter that no broker takes would hold up all that follows: a longer key is cut, and a value that was larger than
+    `LARGEST_KEPT` before it was compressed stays in its topic alone.
+    """
+    if value is not None and len(value) > LARGEST_KEPT:
+        value, error = None, f"{error}; the payload is in {topic.name} alone"
     return DeadLetter(
         topic=topic.name,
         partition=partition,
         offset=offset,
-        key=None if key is None else key.decode("utf-8", "replace"),
+        key=None if key is None else key[: 4 * _LONGEST_KEY].decode("utf-8", "replace")[:_LONGEST_KEY],
         payload=None if value is None else base64.b64encode(value).decode(),
         error=error,
         at=at,
@@ -109,7 +117,8 @@ def _deletion(topic: Topic, key: bytes | None) -> Deletion | Poison:
         text = key.decode()
     except UnicodeDecodeError:
         return Poison("wrong_key: is not UTF-8")
-    if not _SYMBOL.fullmatch(text.partition("/")[0]):
+    symbol = text.partition("/")[0] if topic.key == "symbol/account" else text
+    if not _SYMBOL.fullmatch(symbol):
         return Poison("wrong_key: must be a symbol")
     return Deletion(text)
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from aiokafka.partitioner import murmur2
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.admin._metadata import TopicMetadata
 from confluent_kafka.cimpl import NewTopic
@@ -29,7 +30,10 @@ Direction = Literal["in", "internal", "out", "changelog"]
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic; `partitions` None is `STONKS_PARTITIONS`, `event_time` names the instant at which a record happens."""
+    """One topic; `partitions` None is `STONKS_PARTITIONS`, `event_time` names the instant at which a record happens.
+
+    `max_bytes` is the largest batch that its brokers take, where their default is too little.
+    """
 
     name: str
     key: Key
@@ -38,6 +42,7 @@ class Topic:
     compacted: bool = False
     partitions: int | None = None
     event_time: str | None = None
+    max_bytes: int | None = None
 
     def partition_count(self, settings: Settings) -> int:
         """Return how many partitions the topic has in this stack."""
@@ -55,6 +60,7 @@ def _of(model: Any) -> TypeAdapter[Any]:
 
 APP: Final = "stonks"
 PRICES: Final = "price-ticks"  # the topic that a worker reads past Faust
+LARGEST_LETTER: Final = 2 * 1024 * 1024  # bytes: base64 makes a record of Kafka's default limit larger than that limit
 FEED_GROUP: Final = f"{APP}-prices"  # under which it commits, as nobody but its members may commit for Faust's group
 """The Faust application's id after the prefix; its tables' changelogs are named `<prefix>stonks-<table>-changelog`."""
 
@@ -82,7 +88,7 @@ OUTPUTS: Final = (
     Topic("notifications", "account", _of(effects.Notification), "out"),
     Topic("notification-deliveries", "account", _of(deliveries.Delivery), "out"),
     Topic("records", "account", records.RECORD, "out"),
-    Topic("dead-letters", "topic", None, "out"),
+    Topic("dead-letters", "topic", None, "out", max_bytes=LARGEST_LETTER),
 )
 PROJECTED: Final = (
     "recommendations",
@@ -114,6 +120,7 @@ ALL: Final = (*INPUTS, *INTERNAL, *OUTPUTS, *CHANGELOGS)
 TOPICS: Final = {topic.name: topic for topic in ALL}
 """Every topic by its public name, without the prefix."""
 
+_MAX_BYTES = "max.message.bytes"
 _FOR_EVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 _COMPACTED = {
     "cleanup.policy": "compact",
@@ -152,6 +159,7 @@ def create_topics(bootstrap: str, settings: Settings, *, seconds: float = 30) ->
         missing = [_new(name, topic, settings) for name, topic in wanted.items() if name not in existing]
         if missing:
             _await_created(admin.create_topics(missing, request_timeout=seconds))
+        _widen(admin, {name: topic.max_bytes for name, topic in wanted.items() if name in existing}, seconds)
         deadline = time.monotonic() + seconds
         while absent := (
             _not_usable(admin.list_topics(timeout=seconds).topics, wanted, settings)
@@ -169,8 +177,30 @@ def _new(name: str, topic: Topic, settings: Settings) -> NewTopic:
         name,
         num_partitions=topic.partition_count(settings),
         replication_factor=-1,  # the broker's default
-        config=dict(_COMPACTED if topic.compacted else _FOR_EVER),
+        config=dict(_COMPACTED if topic.compacted else _FOR_EVER)
+        | ({_MAX_BYTES: str(topic.max_bytes)} if topic.max_bytes is not None else {}),
     )
+
+
+def _widen(admin: AdminClient, largest: dict[str, int | None], seconds: float) -> None:
+    """Let topics that an earlier build made take what they must; one that takes more already stays as it is."""
+    for name, wanted in largest.items():
+        if wanted is None:
+            continue
+        [answer] = admin.describe_configs([_of_topic(name)], request_timeout=seconds).values()
+        if int(answer.result()[_MAX_BYTES].value) >= wanted:
+            continue
+        entry = ConfigEntry(_MAX_BYTES, str(wanted), incremental_operation=AlterConfigOpType.SET)
+        [answer] = admin.incremental_alter_configs([_of_topic(name, entry)], request_timeout=seconds).values()
+        try:
+            answer.result()
+        except KafkaException as error:
+            refusal = error.args[0].str()
+            raise TopicsError(f"{name} must take {wanted} bytes: set its {_MAX_BYTES} ({refusal})") from error
+
+
+def _of_topic(name: str, *entries: ConfigEntry) -> ConfigResource:
+    return ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=list(entries))
 
 
 def _await_created(answers: dict[str, Future[None]]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_validator
 
 from trading import money
-from trading.money import ZERO, Foreign, Fraction, Frozen, Id, Natural, Number, Positive, Symbol, Text
+from trading.money import Foreign, Fraction, Frozen, Id, Natural, Number, Positive, Symbol, Text
 
 LAST_YEAR = 2099
 FROM_POSTGRESQL = "postgresql"
@@ -319,7 +319,7 @@ class OrderFill(_OrderEvent):
     price: Positive
     cumulative_quantity: Positive
     leaves_quantity: Natural
-    fee: Natural = ZERO
+    fee: Natural
 
 
 class OrderCancelled(_OrderEvent):
@@ -361,14 +361,17 @@ class BrokerOrder(Foreign):
 
 
 class AccountSnapshot(_BrokerEvent):
-    """The broker's account: cash, buying power and equity in dollars, positions and open orders."""
+    """The broker's account: cash, buying power and equity in dollars, positions and open orders.
+
+    Both lists have to be there: one that was left out would say that everything we hold is gone.
+    """
 
     kind: Literal["account_snapshot"] = "account_snapshot"
     cash: Number
     buying_power: Natural
     equity: Number
-    positions: tuple[BrokerPosition, ...] = ()
-    open_orders: tuple[BrokerOrder, ...] = ()
+    positions: tuple[BrokerPosition, ...]
+    open_orders: tuple[BrokerOrder, ...]
 
 
 BrokerEvent = Annotated[

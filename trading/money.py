@@ -103,6 +103,11 @@ def _short(value: Decimal) -> Decimal:
     return value if value else ZERO
 
 
+def _as_money(value: Decimal) -> Decimal:
+    """Round what others write to our places: as a JSON number, 0.3 may come as 0.30000000000000004."""
+    return _short(_plain(settled(value)))
+
+
 def _from_text(value: Any) -> Any:
     """Refuse what pydantic would read as a Unix time: an instant is ISO 8601 text with an offset."""
     if isinstance(value, dt.datetime):
@@ -124,16 +129,16 @@ def _no_nul(value: str) -> str:
     return value
 
 
-_bounded = Field(max_digits=30, decimal_places=12, ge=-(10**12), le=10**12)
-Number = Annotated[
-    Decimal, _bounded, AfterValidator(_plain), AfterValidator(_short), PlainSerializer(_as_text, return_type=str)
-]
-"""Any decimal: a signed amount in dollars, or a ratio."""
-Positive = Annotated[Number, Field(gt=0)]
-"""A price, a quantity or a capital: greater than zero."""
-Natural = Annotated[Number, Field(ge=0)]
+_MOST = 10**12
+_read = AfterValidator(_as_money)
+_written = PlainSerializer(_as_text, return_type=str)
+Number = Annotated[Decimal, Field(ge=-_MOST, le=_MOST), _read, _written]
+"""Any decimal: a signed amount in dollars, or a ratio; rounded to 12 places."""
+Natural = Annotated[Decimal, Field(ge=0, le=_MOST), _read, _written]
 """A decimal that is not negative."""
-Fraction = Annotated[Number, Field(ge=0, le=1)]
+Positive = Annotated[Natural, Field(gt=0)]
+"""A price, a quantity or a capital: greater than zero."""
+Fraction = Annotated[Decimal, Field(ge=0, le=1), _read, _written]
 """A fraction: 0.05 is 5 %."""
 Exact = Annotated[Decimal, AfterValidator(_plain), PlainSerializer(_as_text, return_type=str)]
 """A decimal that we computed: of any precision, never rounded on its way."""

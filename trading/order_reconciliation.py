@@ -139,6 +139,7 @@ def _take_over_fills(step: Step, order: LiveOrder, shown: Shown, event: AccountS
             price=price,
             cumulative_quantity=cumulative,
             leaves_quantity=max(ZERO, order.quantity - cumulative),
+            fee=ZERO,
         ),
     )
 

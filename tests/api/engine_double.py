@@ -51,6 +51,8 @@ class EngineDouble:
                 cash=Decimal(500),
                 buying_power=Decimal(500),
                 equity=Decimal(500),
+                positions=(),
+                open_orders=(),
             )
         )
 

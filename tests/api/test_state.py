@@ -145,6 +145,8 @@ async def test_the_row_of_the_worker_that_is_furthest_counts(stack: Settings, en
             cash=Decimal(400),
             buying_power=Decimal(400),
             equity=Decimal(400),
+            positions=(),
+            open_orders=(),
         )
     )
     async with zombie.serving() as url:

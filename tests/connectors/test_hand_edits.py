@@ -50,7 +50,13 @@ class Engine:
         )
         await self.react(
             AccountSnapshot(
-                event_id="1", at=at("15:00"), cash=Decimal(500), buying_power=Decimal(500), equity=Decimal(500)
+                event_id="1",
+                at=at("15:00"),
+                cash=Decimal(500),
+                buying_power=Decimal(500),
+                equity=Decimal(500),
+                positions=(),
+                open_orders=(),
             )
         )
 

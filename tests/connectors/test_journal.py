@@ -70,7 +70,19 @@ def test_one_event_is_never_there_twice(tmp_path: pathlib.Path) -> None:
 def test_a_snapshot_belongs_to_no_order_and_absent_fields_are_not_written(tmp_path: pathlib.Path) -> None:
     journal = opened(tmp_path)
     cash = Decimal(500)
-    journal.add([AccountSnapshot(event_id="s", account_id="paper", cash=cash, buying_power=cash, equity=cash)])
+    journal.add(
+        [
+            AccountSnapshot(
+                event_id="s",
+                account_id="paper",
+                cash=cash,
+                buying_power=cash,
+                equity=cash,
+                positions=(),
+                open_orders=(),
+            )
+        ]
+    )
     (event,) = journal.unsent()
     assert event.client_order_id is None
     assert b'"at"' not in event.value

@@ -179,6 +179,7 @@ FORMS = (
             "price",
             "cumulative_quantity",
             "leaves_quantity",
+            "fee",
         ),
         numbers=("quantity", "price", "cumulative_quantity", "leaves_quantity", "fee"),
         positive=("quantity", "price", "cumulative_quantity"),
@@ -259,6 +260,7 @@ def poison_of(form: Form, *, home: int) -> Iterator[Poison]:
         for partition in sorted(set(range(PARTITIONS)) - {home}):
             yield f"on partition {partition}", "wrong_partition", Raw(text.encode(), key, partition)
     yield changed("over 256 KiB", "too_large", padding="x" * 256 * 1024)
+    yield changed("whose letter is over Kafka's own limit", "too_large", padding="x" * 880_000)
     if form.closed:
         yield changed("an unknown field", "unknown_field", unexpected=1)
 
@@ -295,6 +297,9 @@ def of_broker_events() -> Iterator[Poison]:
         {**SNAPSHOT, "positions": [{"symbol": "GOOD", "quantity": "Infinity", "avg_entry_price": "10"}]},
         {**SNAPSHOT, "open_orders": [{"broker_order_id": "b", "symbol": "GOOD", "side": "hold", "quantity": "1"}]},
     )
+    for name in ("cash", "buying_power", "equity", "positions", "open_orders"):
+        record = {field: value for field, value in SNAPSHOT.items() if field != name}
+        yield f"a snapshot without {name}", "missing_field", Raw(json.dumps(record).encode(), ACCOUNT.encode())
     for record in wrong:
         yield f"a wrong {record['kind']}", "invalid_field", Raw(json.dumps(record).encode(), ACCOUNT.encode())
 

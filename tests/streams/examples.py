@@ -65,6 +65,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "price": "187.10",
         "cumulative_quantity": "1",
         "leaves_quantity": "0",
+        "fee": "0",
         "at": "2026-03-02T15:00:00Z",
     },
     "account-inbox": {"kind": "clock", "account_id": "paper", "at": "2026-03-02T15:00:00Z"},

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.codec import Deletion, Poison, dead_letter, encode, parse
-from streams.topics import TOPICS, partition_for
+from streams.codec import LARGEST_KEPT, Deletion, Poison, dead_letter, encode, parse
+from streams.topics import LARGEST_LETTER, TOPICS, partition_for
 from tests.streams.examples import EXAMPLES, INPUTS, KEYS, partitions_of, place
 
 PRICES = {"price-ticks": "price", "price-bars": "close", "recommendations": "reference_price", "broker-events": "price"}
@@ -83,6 +83,13 @@ def test_a_null_deletes_in_compacted_topics_and_is_unreadable_elsewhere(name: st
         assert error(name, None).startswith("unreadable: ")
 
 
+@pytest.mark.parametrize("name", ["companies", "earnings-dates"])
+@pytest.mark.parametrize("key", ["aapl", "AAPL/paper", "AAPL/", "A B"])
+def test_a_null_deletes_under_a_symbol_alone(name: str, key: str) -> None:
+    partition = partition_for(key.encode(), partitions_of(name))
+    assert error(name, None, key=key, partition=partition) == "wrong_key: must be a symbol"
+
+
 @pytest.mark.parametrize("name", REQUIRED)
 def test_a_missing_field_is_named(name: str) -> None:
     value = {field: held for field, held in EXAMPLES[name].items() if field != REQUIRED[name]}
@@ -153,6 +160,15 @@ def test_a_mistake_inside_a_list_has_its_path() -> None:
         "positions": [{"symbol": "AAPL", "quantity": "1"}],
     }
     assert error("broker-events", snapshot) == "missing_field: positions.0.avg_entry_price"
+
+
+@pytest.mark.parametrize("name", ["cash", "buying_power", "equity", "positions", "open_orders"])
+def test_a_snapshot_that_leaves_something_out_says_nothing(name: str) -> None:
+    money = {"cash": "1", "buying_power": "1", "equity": "1"}
+    snapshot = {"kind": "account_snapshot", "event_id": "e", **money, "positions": [], "open_orders": []}
+    assert not isinstance(read("broker-events", snapshot), Poison)
+    del snapshot[name]
+    assert error("broker-events", snapshot) == f"missing_field: {name}"
 
 
 def test_unknown_fields_and_kinds_are_refused_in_commands_and_ignored_elsewhere() -> None:
@@ -240,3 +256,13 @@ def test_a_dead_letter_keeps_the_untouched_bytes() -> None:
     assert (letter.topic, letter.partition, letter.offset, letter.key) == ("commands", 1, 7, "\ufffdkey")
     assert base64.b64decode(letter.payload or "") == b"\x00\xff"
     assert dead_letter(TOPICS["commands"], key=None, value=None, **where).payload is None
+
+
+@pytest.mark.parametrize(("size", "is_kept"), [(LARGEST_KEPT, True), (LARGEST_KEPT + 1, False)])
+@pytest.mark.parametrize("key", [b"\x00", b"\xff", "\U0001f4c8".encode()])
+def test_a_letter_of_the_largest_record_is_one_that_the_topic_takes(key: bytes, size: int, *, is_kept: bool) -> None:
+    where = {"partition": 1, "offset": 7, "error": "e" * 500, "at": dt.datetime(2026, 3, 2, tzinfo=dt.UTC)}
+    letter = dead_letter(TOPICS["recommendations"], key=key * 100_000, value=b"\xff" * size, **where)
+    assert len(encode(letter)) < LARGEST_LETTER
+    assert (letter.payload is not None) is is_kept
+    assert letter.error.endswith("the payload is in recommendations alone") is not is_kept

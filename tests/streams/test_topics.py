@@ -3,10 +3,10 @@
 import pathlib
 
 import pytest
-from confluent_kafka.admin import AdminClient, ConfigResource
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from streams.settings import Settings
-from streams.topics import ALL, CHANGELOGS, INPUTS, TopicsError, create_topics, level_key, partition_for
+from streams.topics import ALL, CHANGELOGS, INPUTS, LARGEST_LETTER, TopicsError, create_topics, level_key, partition_for
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,29 @@ def test_topics_are_created_once_compacted_or_kept_for_ever(kafka: str, topic_pr
             assert config["cleanup.policy"].value == "compact"
         else:
             assert (config["cleanup.policy"].value, config["retention.ms"].value) == ("delete", "-1")
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("before", "after"), [(1_048_588, LARGEST_LETTER), (9_000_000, 9_000_000)])
+def test_dead_letters_of_an_earlier_build_take_the_largest_letter(
+    kafka: str, topic_prefix: str, before: int, after: int
+) -> None:
+    settings = Settings(kafka=kafka, topic_prefix=topic_prefix)
+    create_topics(kafka, settings)
+    admin = AdminClient({"bootstrap.servers": kafka})
+
+    def most(*entries: ConfigEntry) -> int:
+        resource = ConfigResource(
+            ConfigResource.Type.TOPIC, settings.topic("dead-letters"), incremental_configs=list(entries)
+        )
+        if entries:
+            admin.incremental_alter_configs([resource])[resource].result()
+        return int(admin.describe_configs([resource])[resource].result()["max.message.bytes"].value)
+
+    assert most() == LARGEST_LETTER
+    most(ConfigEntry("max.message.bytes", str(before), incremental_operation=AlterConfigOpType.SET))
+    create_topics(kafka, settings)
+    assert most() == after
 
 
 @pytest.mark.integration

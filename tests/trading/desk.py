@@ -220,7 +220,7 @@ class Desk:
             for position in (*self.row.positions, *self.row.foreign):
                 positions[position.symbol] = positions.get(position.symbol, 0) + position.quantity
         cash = Decimal(str(self.row.cash if cash is None else cash))
-        fields = {"event_id": self.name("event"), "account_id": ACCOUNT, "at": self.now} | fields
+        fields = {"event_id": self.name("event"), "account_id": ACCOUNT, "at": self.now, "open_orders": []} | fields
         body = fields | {
             "kind": "account_snapshot",
             "cash": str(cash),

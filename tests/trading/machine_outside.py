@@ -68,7 +68,7 @@ class Outside(Signals):
         }
         before = self.portfolio
         for _ in range(2):
-            fill = {"quantity": "1", "price": "8", "cumulative_quantity": "1", "leaves_quantity": "0"}
+            fill = {"quantity": "1", "price": "8", "cumulative_quantity": "1", "leaves_quantity": "0", "fee": "0"}
             self.send(body | fill | {"event_id": self.name("event")})
         assert (self.portfolio.cash, self.portfolio.lots) == (before.cash, before.lots)
 

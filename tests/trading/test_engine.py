@@ -208,6 +208,7 @@ ANYTHING = st.one_of(
         positions=st.lists(
             st.fixed_dictionaries({"symbol": SYMBOLS, "quantity": SIGNED, "avg_entry_price": NATURAL}), max_size=3
         ),
+        open_orders=st.just([]),
     ),
     ordered("pause"),
     ordered("resume"),

@@ -1,5 +1,6 @@
 """Rounding happens at the named places, and a number has the same digits before and after a restart."""
 
+import json
 import math
 from decimal import Decimal
 from fractions import Fraction
@@ -26,18 +27,19 @@ from trading.money import (
     units_bought,
     whole_again,
 )
+from trading.money import Fraction as OutsideFraction
 
 NUMBER: TypeAdapter[Decimal] = TypeAdapter(Number)
 EXACT: TypeAdapter[Decimal] = TypeAdapter(Exact)
 
 
-@pytest.mark.parametrize("text", ["NaN", "sNaN", "Infinity", "-Infinity", "1e13", "0.0000000000001", "ten", ""])
+@pytest.mark.parametrize("text", ["NaN", "sNaN", "Infinity", "-Infinity", "1e13", "ten", ""])
 def test_what_is_no_bounded_number_is_refused(text: str) -> None:
     with pytest.raises(ValidationError):
         NUMBER.validate_json(f'"{text}"')
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "-0.01", "0E-400"])
+@pytest.mark.parametrize("text", ["0", "-1", "-0.01", "0E-400", "0.0000000000001"])
 def test_a_price_is_greater_than_zero(text: str) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Positive).validate_json(f'"{text}"')
@@ -45,6 +47,20 @@ def test_a_price_is_greater_than_zero(text: str) -> None:
 
 def test_json_numbers_and_strings_are_the_same_money() -> None:
     assert NUMBER.validate_json("187.1") == NUMBER.validate_json('"187.10"') == Decimal("187.1")
+
+
+@pytest.mark.parametrize(
+    ("number", "kept"),
+    [(0.1 + 0.2, "0.3"), (1 / 3, "0.333333333333"), (187.10000000000002, "187.1"), (1e-13, "0"), (0.25, "0.25")],
+)
+def test_a_json_number_of_any_length_is_rounded_to_twelve_places(number: float, kept: str) -> None:
+    assert str(NUMBER.validate_json(json.dumps(number))) == kept
+
+
+@pytest.mark.parametrize("text", ["1.0000000000000002", "-0.0000000000001"])
+def test_a_fraction_is_judged_before_it_is_rounded(text: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(OutsideFraction).validate_json(text)
 
 
 @pytest.mark.parametrize(("text", "digits"), [("1E+2", "100"), ("1e2", "100"), ("0E+400", "0"), ("0E-400", "0")])

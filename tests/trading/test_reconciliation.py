@@ -189,7 +189,8 @@ def test_the_parts_of_a_position_count_together_and_what_no_symbol_of_ours_could
     halves = [{"symbol": "AAPL", "quantity": "2", "avg_entry_price": "10"}] * 2
     body = {"kind": "account_snapshot", "event_id": "parts", "account_id": ACCOUNT, "at": desk.now.isoformat()}
     money = {"cash": "460", "buying_power": "460", "equity": "500"}
-    desk.send(AccountSnapshot.model_validate_json(json.dumps(body | money | {"positions": foreign + halves})))
+    lists = {"positions": foreign + halves, "open_orders": []}
+    desk.send(AccountSnapshot.model_validate_json(json.dumps(body | money | lists)))
     assert (desk.row.unmatched, desk.row.reconciled) == ("", True)
 
 
