@@ -26,9 +26,16 @@ def problem(settings: Settings) -> str:
     url = trading_url(settings)
     if settings.broker == "fake-alpaca" and not is_local(url):
         return f"STONKS_BROKER=fake-alpaca goes to this machine alone, and STONKS_ALPACA_TRADING_URL names {_host(url)}"
-    for name, address in (("DATA", settings.alpaca_data_url), ("STREAM", settings.alpaca_stream_url)):
-        if address and not is_local(address) and _host(address) not in _DATA:
+    for name, scheme, address in (
+        ("DATA", "https", settings.alpaca_data_url),
+        ("STREAM", "wss", settings.alpaca_stream_url),
+    ):
+        if not address or is_local(address):
+            continue
+        if _host(address) not in _DATA:
             return f"STONKS_ALPACA_{name}_URL names {_host(address)}, which is not Alpaca's and not this machine"
+        if not _is_plain(address, scheme=scheme):
+            return f"STONKS_ALPACA_{name}_URL must begin with {scheme}:// and name nobody: the keys go there"
     return refusal(
         key_id=settings.alpaca_key_id.get_secret_value(),
         has_secret=bool(settings.alpaca_secret_key.get_secret_value()),
@@ -80,6 +87,11 @@ def is_local(url: str) -> bool:
     """Tell whether an address is on this machine."""
     parts = _split(url)
     return parts is not None and parts.hostname in _LOCAL and not (parts.username or parts.password)
+
+
+def _is_plain(url: str, *, scheme: str) -> bool:
+    parts = _split(url)
+    return parts is not None and parts.scheme == scheme and not (parts.username or parts.password)
 
 
 def _split(url: str) -> urllib.parse.SplitResult | None:

@@ -14,6 +14,7 @@ import pydantic_core
 from aiokafka import TopicPartition
 
 from connectors.clients import quietly
+from streams.codec import AHEAD
 from streams.log import KafkaLog
 from streams.settings import Settings
 from streams.topics import TOPICS
@@ -98,6 +99,10 @@ class PriceLog:
         elif bar.interval == "1m":
             self._minutes[bar.symbol] = max(bar.at, self.minute_at(bar.symbol))
 
+    def is_ahead(self, at: dt.datetime) -> bool:
+        """Return whether a tick lies so far ahead of the wall clock that `watch` puts it aside; never in event time."""
+        return self._settings.clock == "system" and at > dt.datetime.now(dt.UTC) + AHEAD
+
     def note_tick(self, symbol: str, at: dt.datetime) -> None:
         """Note that the log gets a tick."""
         self._ticks[symbol] = max(at, self._ticks.get(symbol, at))
@@ -113,7 +118,9 @@ class PriceLog:
             found = pydantic_core.from_json(value or b"")
             newest = found["ticks"][-1]["at"] if "ticks" in found else found["at"]
             at = dt.datetime.fromisoformat(newest)
-            self.note_tick(str(found["symbol"]), at if at.tzinfo else at.replace(tzinfo=dt.UTC))
+            at = at if at.tzinfo else at.replace(tzinfo=dt.UTC)
+            if not self.is_ahead(at):
+                self.note_tick(str(found["symbol"]), at)
         except (ValueError, TypeError, LookupError):
             return
 

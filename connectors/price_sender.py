@@ -29,8 +29,11 @@ class PriceSender:
         self._newest: dict[str, list[Tick]] = {}
 
     def hold(self, symbols: Collection[str], *, seconds: float) -> None:
-        """Keep the ticks of these symbols for so long at most: older ones are still to come, and must go first."""
-        self._held |= dict.fromkeys(symbols, time.monotonic() + seconds)
+        """Keep the ticks of these symbols for so long at most: older ones are still to come, and must go first.
+
+        A symbol that is held already is not held longer, else a stream that is cut again and again would be mute.
+        """
+        self._held = dict.fromkeys(symbols, time.monotonic() + seconds) | self._held
 
     def let_go(self, symbols: Collection[str]) -> None:
         """Have what was held sent in time order with the next batches."""
@@ -88,6 +91,7 @@ class PriceSender:
             (
                 tick
                 for tick in dict.fromkeys(ticks)
+                if not self._prices.is_ahead(tick.at)
                 if last is None or tick.at > last or (tick.at == last and not whole and tick not in known)
             ),
             key=lambda tick: tick.at,

@@ -122,6 +122,9 @@ def test_live_has_to_be_named_even_with_live_keys_in_live_mode() -> None:
         ({"broker": "fake-alpaca", "alpaca_trading_url": PAPER_URL}, "this machine alone"),
         ({"alpaca_data_url": "https://data.alpaca.market"}, "STONKS_ALPACA_DATA_URL"),
         ({"alpaca_stream_url": "wss://evil.example"}, "STONKS_ALPACA_STREAM_URL"),
+        ({"alpaca_data_url": "http://data.alpaca.markets"}, "must begin with https://"),
+        ({"alpaca_data_url": "https://me:canary@data.alpaca.markets"}, "name nobody"),
+        ({"alpaca_stream_url": "ws://stream.data.alpaca.markets"}, "must begin with wss://"),
     ],
 )
 def test_what_is_wrong_is_said_without_a_secret(changes: dict[str, str], says: str) -> None:

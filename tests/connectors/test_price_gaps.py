@@ -20,7 +20,7 @@ from connectors.price_history import History
 from connectors.price_log import PriceLog
 from connectors.price_sender import PriceSender
 from tests.connectors.running import Topics, settings_of, topics_of
-from trading.inputs import Tick
+from trading.inputs import PriceTicks, Tick
 
 AT = dt.datetime(2026, 11, 24, 15, 30, tzinfo=dt.UTC)
 
@@ -79,6 +79,38 @@ async def test_a_hold_ends_by_itself(line: Line) -> None:
     line.sender.add_tick("KO", tick("3"))
     await line.until("KO", "3")
     assert not line.sender.holds("KO")
+
+
+@pytest.mark.integration
+async def test_a_stream_that_is_cut_again_and_again_holds_no_longer_than_the_first_time(line: Line) -> None:
+    line.sender.hold(["KO"], seconds=0.3)
+    line.sender.add_tick("KO", tick("3"))
+    line.sender.hold(["KO"], seconds=60)
+    await line.until("KO", "3")
+    line.sender.let_go(["KO"])
+    line.sender.hold(["KO"], seconds=60)
+    assert line.sender.holds("KO")
+
+
+@pytest.mark.integration
+async def test_a_tick_far_ahead_of_the_clock_silences_no_symbol(kafka: str, tmp_path: pathlib.Path) -> None:
+    settings = settings_of(kafka, f"t{uuid.uuid4().hex[:10]}-", tmp_path, clock="system")
+    now = dt.datetime.now(dt.UTC)
+    late, ahead = (Tick(at=now + dt.timedelta(days=days), price=Decimal(5), size=None) for days in (0, 9_000))
+    async with topics_of(settings) as topics, producing(settings) as producer:
+        await topics.send("price-ticks", PriceTicks(symbol="KO", price=ahead.price, at=ahead.at))
+        prices = PriceLog(settings, tmp_path / "prices.json")
+        await prices.catch_up()
+        assert prices.tick_at("KO") is None
+        line = Line(PriceSender(producer, prices, settings, source="test"), topics)
+        line.sender.add_tick("KO", ahead)
+        line.sender.add_tick("KO", late)
+        sending = asyncio.create_task(line.sender.send())
+        await line.until("KO", "5", "5")
+        sending.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await sending
+        assert prices.tick_at("KO") == late.at
 
 
 @pytest.mark.integration
