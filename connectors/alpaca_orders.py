@@ -248,6 +248,7 @@ def _fill(work: Work, *, quantity: Decimal, price: Decimal, at: dt.datetime | No
         price=price,
         cumulative_quantity=work.filled,
         leaves_quantity=max(ZERO, work.order.quantity - work.filled),
+        fee=ZERO,
     )
 
 

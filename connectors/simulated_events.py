@@ -39,6 +39,7 @@ def filled(
         price=price,
         cumulative_quantity=cumulative,
         leaves_quantity=order.quantity - cumulative,
+        fee=ZERO,
     )
 
 

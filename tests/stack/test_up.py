@@ -1,5 +1,6 @@
 """`stonks up` with a real Kafka and PostgreSQL: it starts, it mends, it ends, and it leaves nothing behind."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -26,8 +27,12 @@ PARTS = ("agents.worker", "connectors", "api", "kafka.Kafka", "postgres")
 
 def parts(process: subprocess.Popen[str], name: str) -> list[psutil.Process]:
     """Return the living children of `stonks up` whose command lines carry the name."""
-    children = [child for child in psutil.Process(process.pid).children() if is_alive(child)]
-    return [child for child in children if re.search(rf"\b{re.escape(name)}\b", " ".join(child.cmdline()))]
+    found = []
+    for child in psutil.Process(process.pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ends between the two looks
+            if is_alive(child) and re.search(rf"\b{re.escape(name)}\b", " ".join(child.cmdline())):
+                found.append(child)
+    return found
 
 
 def mode(path: pathlib.Path) -> int:
