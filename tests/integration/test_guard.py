@@ -122,7 +122,7 @@ async def test_a_crash_at_a_named_point_repeats_work_and_never_changes_it(
             stack.kill()
             stack.start(STONKS_CRASH_AT=f"{point}:{15 if point == 'intake.sent' else 40}")
             await producer.recommend(30)
-            assert await asyncio.to_thread(stack.workers["worker-1"].wait, 30) == 137
+            assert await asyncio.to_thread(stack.workers["worker-1"].wait, 120) == 137
             stack.start()
             await producer.recommend(5)
             await stack.when_applied()
