@@ -3,11 +3,10 @@
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
 
-from api.states import Tier
 from trading.effects import EventType
-from trading.inputs import Day, EarningsSession, Instant
+from trading.inputs import Day, EarningsSession, Instant, TierName
 from trading.money import Symbol, Text
 from trading.policy import TradingPolicy
 
@@ -40,11 +39,17 @@ class Arming(_Body):
     until: Instant | None = None
 
 
+def _only_true(value: bool) -> bool:
+    if not value:
+        raise ValueError("must be true, or left out")
+    return value
+
+
 class TierChoice(_Body):
     """A tier to hold, or the release of the one that is held."""
 
-    risk_tier: Tier | None = None
-    release: Literal[True] | None = None
+    risk_tier: TierName | None = None
+    release: Annotated[StrictBool, AfterValidator(_only_true)] | None = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:

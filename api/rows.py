@@ -8,8 +8,9 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from api.states import Breaker, Exact, Tier
+from api.states import Breaker, Exact
 from trading.effects import EventType
+from trading.inputs import TierName
 
 ItemT = TypeVar("ItemT", bound=BaseModel)
 
@@ -41,7 +42,7 @@ class Decision(Row):
     gates: list[dict[str, Any]]
     computed_position_size: Exact
     quantity: Exact
-    risk_tier_at_decision: Tier
+    risk_tier_at_decision: TierName
     portfolio_heat_at_decision: Exact
     max_portfolio_heat_at_decision: Exact | None
     active_pool_at_decision: Exact
@@ -202,8 +203,8 @@ class TierChange(Row):
     """A change of the risk tier."""
 
     change_id: str
-    previous_tier: Tier
-    new_tier: Tier
+    previous_tier: TierName
+    new_tier: TierName
     source: Literal["auto", "operator", "emergency"]
     metrics: dict[str, Any]
     cause: int
@@ -212,7 +213,7 @@ class TierChange(Row):
 class RiskTier(Page[TierChange]):
     """The risk tier and its history; `held` means that the daily evaluation leaves it alone."""
 
-    risk_tier: Tier
+    risk_tier: TierName
     held: bool
 
 

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, Field
 
 from trading.effects import EventType
+from trading.inputs import TierName
+from trading.money import Mode
 
 Exact = Annotated[str, Field(json_schema_extra={"format": "decimal"}, examples=["187.10"])]
-Tier = Literal["conservative", "moderate", "aggressive"]
 
 
 class ActiveBreaker(BaseModel):
@@ -37,7 +38,7 @@ class Status(BaseModel):
     enabled: bool
     paused: bool
     trading_state: Literal["active", "reducing", "halted"]
-    risk_tier: Tier
+    risk_tier: TierName
     circuit_breaker: Breaker
     active_pool: Exact
     reserve_pool: Exact
@@ -50,7 +51,7 @@ class Status(BaseModel):
     open_positions: int
     queued: int
     last_decision_at: AwareDatetime | None
-    mode: Literal["paper", "live"]
+    mode: Mode
     armed_until: AwareDatetime | None = Field(description="null on paper, and on live money that may not be spent")
     build: str
     as_of: AwareDatetime
@@ -151,7 +152,7 @@ class Applied(BaseModel):
     at: AwareDatetime
     trading_state: Literal["active", "reducing", "halted"]
     paused: bool
-    risk_tier: Tier
+    risk_tier: TierName
     held: bool
 
 

@@ -13,12 +13,12 @@ from decimal import Decimal
 import structlog
 
 from connectors import alpaca_orders
-from connectors.alpaca_orders import End, Mode, Seen, Told, Work
+from connectors.alpaca_orders import End, Seen, Told, Work
 from connectors.journal import Journal
 from connectors.ports import OrderEvent
 from trading.effects import Order
 from trading.inputs import AccountSnapshot, OrderFill
-from trading.money import ZERO
+from trading.money import ZERO, Mode
 
 Now = Callable[[], dt.datetime | None]
 _log = structlog.get_logger(__name__)

@@ -15,8 +15,9 @@ import structlog
 from connectors import alpaca_orders
 from connectors.alpaca_account import Figures, snapshot_of
 from connectors.alpaca_backstop import Backstop, backstop_fields, without_backstops
-from connectors.alpaca_book import Book, Now
-from connectors.alpaca_orders import BACKSTOP, Execution, Mode
+from connectors.alpaca_book import Book, Now, Tracked
+from connectors.alpaca_identity import recognise
+from connectors.alpaca_orders import BACKSTOP, Execution
 from connectors.alpaca_pursuit import PATIENCE, Fields, Patience, Pursuit
 from connectors.alpaca_rest import AlpacaRest
 from connectors.alpaca_socket import TIMES, StreamTimes
@@ -26,6 +27,7 @@ from connectors.journal import Journal
 from connectors.ports import BrokerNews
 from connectors.supervision import together
 from trading.effects import Order, OrderCancel
+from trading.money import Mode
 
 _log = structlog.get_logger(__name__)
 
@@ -84,6 +86,7 @@ class AlpacaBroker:
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._has_caught_up = False
+        self._is_recognised = asyncio.Event()
         self._is_wanted, self._is_doubtful = asyncio.Event(), asyncio.Event()
         self._missed_at: float | None = None
 
@@ -114,7 +117,7 @@ class AlpacaBroker:
     def committed(self) -> None:
         """Begin to pursue what was taken over: the journal has it."""
         for tracked in self._book.begun():
-            self._tasks.add(asyncio.create_task(self._pursuit.pursue(tracked)))
+            self._tasks.add(asyncio.create_task(self._pursue(tracked)))
 
     async def snapshot(self, account_id: str) -> None:
         """Have the account looked at: the snapshot comes with `advance`, after the fills that it contains.
@@ -127,8 +130,10 @@ class AlpacaBroker:
         self._is_wanted.set()
 
     async def run(self) -> None:
-        """Follow, look and report until cancelled."""
+        """Follow, look and report until cancelled; raise StrangeAccountError where the account is another one."""
         try:
+            await recognise(self._rest, self._journal, mode=self._mode, check=self._check, retry=self._watch.retry)
+            self._is_recognised.set()
             works = [self._stream.follow(), self._look_after_orders(), self._report()]
             if self._backstop is not None:
                 works.append(self._backstop.keep(every=self._watch.backstop))
@@ -137,6 +142,10 @@ class AlpacaBroker:
             for task in self._tasks:
                 task.cancel()
             self._rest.close()
+
+    async def _pursue(self, tracked: Tracked) -> None:
+        await self._is_recognised.wait()
+        await self._pursuit.pursue(tracked)
 
     def _hear(self, update: Any) -> None:
         """Take in one trade update: the order as it then was, and the trade that it tells of."""

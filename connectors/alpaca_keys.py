@@ -5,16 +5,15 @@ combination, an address that is nobody's and a key of neither kind are refused, 
 """
 
 import urllib.parse
-from typing import Literal
 
 from streams.settings import Settings
+from trading.money import Mode
 
-Kind = Literal["paper", "live"]
 BROKERS = ("alpaca", "fake-alpaca")
 PAPER_URL, LIVE_URL = "https://paper-api.alpaca.markets", "https://api.alpaca.markets"
 
-_KINDS: dict[str, Kind] = {"paper-api.alpaca.markets": "paper", "api.alpaca.markets": "live"}
-_PREFIXES: dict[str, Kind] = {"PK": "paper", "AK": "live"}
+_KINDS: dict[str, Mode] = {"paper-api.alpaca.markets": "paper", "api.alpaca.markets": "live"}
+_PREFIXES: dict[str, Mode] = {"PK": "paper", "AK": "live"}
 _LOCAL = {"127.0.0.1", "localhost", "::1", "fake-alpaca"}  # the last one is the compose file's name for the fake
 _DATA = {"data.alpaca.markets", "stream.data.alpaca.markets"}
 
@@ -50,7 +49,7 @@ def trading_url(settings: Settings) -> str:
     return settings.alpaca_trading_url or PAPER_URL
 
 
-def refusal(*, key_id: str, has_secret: bool, address: Kind | None, host: str, mode: Kind) -> str:
+def refusal(*, key_id: str, has_secret: bool, address: Mode | None, host: str, mode: Mode) -> str:
     """Return why these must not meet, with the mend and without the key; nothing when all three agree."""
     keys = key_kind(key_id)
     if not key_id or not has_secret:
@@ -67,12 +66,12 @@ def refusal(*, key_id: str, has_secret: bool, address: Kind | None, host: str, m
     return f"{said}: all three must agree; paper keys, no STONKS_ALPACA_TRADING_URL and STONKS_MODE=paper do"
 
 
-def key_kind(key_id: str) -> Kind | None:
+def key_kind(key_id: str) -> Mode | None:
     """Return what a key is for, by the letters that Alpaca begins it with."""
     return _PREFIXES.get(key_id[:2])
 
 
-def address_kind(url: str, *, local_plays: Kind) -> Kind | None:
+def address_kind(url: str, *, local_plays: Mode) -> Mode | None:
     """Return whose money an address moves: by Alpaca's own names to the letter and by HTTPS; on this machine as set."""
     if is_local(url):
         return local_plays

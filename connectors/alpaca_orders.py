@@ -13,10 +13,9 @@ from connectors.ports import OrderEvent
 from trading import ids
 from trading.effects import Order
 from trading.inputs import OrderAccepted, OrderCancelled, OrderFill, OrderRejected, OrderUnknown
-from trading.money import ONE, PLACES, ZERO, Exact, Frozen, divided, settled
+from trading.money import ONE, PLACES, ZERO, Exact, Frozen, Mode, divided, settled
 
 End = Literal["filled", "cancelled", "rejected"]
-Mode = Literal["paper", "live"]
 ENDS: Mapping[str, End] = {
     "filled": "filled",
     "canceled": "cancelled",

@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS positions (
 CREATE TABLE IF NOT EXISTS logs (topic TEXT PRIMARY KEY, topic_id TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS books (account_id TEXT PRIMARY KEY, book TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS works (client_order_id TEXT PRIMARY KEY, is_live INTEGER NOT NULL, work TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS owners (mode TEXT PRIMARY KEY, number TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS works_live ON works (client_order_id) WHERE is_live = 1;
 """
 _MOST_AT_ONCE = 500
@@ -129,6 +130,15 @@ class Journal:
     def save_book(self, account_id: str, book: str) -> None:
         """Replace an account's book."""
         self._db.execute("INSERT OR REPLACE INTO books VALUES (?, ?)", (account_id, book))
+
+    def owner(self, mode: str) -> str | None:
+        """Return the number of the broker's account that was traded in a mode; None before any was."""
+        row = self._db.execute("SELECT number FROM owners WHERE mode = ?", (mode,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def save_owner(self, mode: str, number: str) -> None:
+        """Note which of the broker's accounts is traded in a mode."""
+        self._db.execute("INSERT INTO owners VALUES (?, ?)", (mode, number))
 
     def work(self, client_order_id: str) -> str | None:
         """Return what was saved of an order that takes its time."""

@@ -15,13 +15,12 @@ from connectors.simulated_events import accepted, broker_order_id, cancelled, fi
 from trading import ids
 from trading.effects import Order
 from trading.inputs import (
-    AccountId,
     AccountSnapshot,
     BrokerOrder,
     BrokerPosition,
     Tick,
 )
-from trading.money import ONE, ZERO, Exact, Frozen, Symbol, cents_down, cents_up, total
+from trading.money import ONE, ZERO, AccountId, Exact, Frozen, Symbol, cents_down, cents_up, total
 from trading.trading_window import new_york_date
 
 DECIMALS = 12  # that a quantity may have on `broker-events`

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, Field, FilePath, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-AccountId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,31}$")]
+from trading.money import AccountId, Mode
 
 
 def _or_aws(*names: str) -> Any:
@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     http_port: Annotated[int, Field(ge=1, le=65535)] = 8000
     data_dir: pathlib.Path = pathlib.Path(".stonks")
     clock: Literal["system", "events"] = "system"
-    mode: Literal["paper", "live"] = "paper"
+    mode: Mode = "paper"
     accounts: Annotated[tuple[AccountId, ...], NoDecode] = ("paper",)
     partitions: Annotated[int, Field(ge=1, le=128)] = 4
     topic_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._\-]{0,64}$")] = ""
@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     alpaca_trading_url: str = ""  # the trading API, without `/v2`; its stream of trade updates is `/stream` there
     alpaca_data_url: str = ""  # the market data API, without `/v2`
     alpaca_stream_url: str = ""  # the market data's WebSocket, without `/v2/{feed}`
-    alpaca_local_plays: Literal["paper", "live"] = "paper"  # which of Alpaca's addresses one on this machine stands for
+    alpaca_local_plays: Mode = "paper"  # which of Alpaca's addresses one on this machine stands for
     alpaca_feed: Literal["iex", "sip"] = "iex"  # iex is free and about 2.5 % of the volume; sip is all of it
 
     # Protection while we are dead: a stop order that rests at the broker beside each position, wider than our stops.

@@ -5,8 +5,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from trading.effects import EventType
-from trading.inputs import AccountId
-from trading.money import Frozen, Id, Instant
+from trading.money import AccountId, Frozen, Id, Instant
 
 Channel = Literal["sms", "email"]
 Status = Literal["pending", "sent", "failed", "dropped", "merged"]

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from trading.inputs import AccountId, TierName
-from trading.money import Exact, Frozen, Id, Instant, Symbol
+from trading.inputs import TierName
+from trading.money import AccountId, Exact, Frozen, Id, Instant, Symbol
 from trading.records import Record
 
 Side = Literal["buy", "sell"]

@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from trading.inputs import (
-    AccountId,
     AccountSnapshot,
     AdjustReserve,
     ArmLive,
@@ -35,7 +34,7 @@ from trading.inputs import (
     UpdateNotifications,
 )
 from trading.market import CandidateFacts
-from trading.money import Exact, Frozen, Id, Instant, Symbol
+from trading.money import AccountId, Exact, Frozen, Id, Instant, Mode, Symbol
 from trading.policy import TradingPolicy
 from trading.portfolio import Portfolio
 
@@ -50,7 +49,7 @@ class AccountOpened(_Own):
 
     kind: Literal["account_opened"] = "account_opened"
     policy: TradingPolicy
-    mode: Literal["paper", "live"]
+    mode: Mode
     build: Id
 
 
@@ -61,7 +60,7 @@ class WorkerStarted(_Own):
     """
 
     kind: Literal["worker_started"] = "worker_started"
-    mode: Literal["paper", "live"]
+    mode: Mode
     build: Id
     again: bool = False
 
@@ -75,7 +74,7 @@ class AccountRestored(_Own):
     kind: Literal["account_restored"] = "account_restored"
     state: Portfolio
     hash: str
-    mode: Literal["paper", "live"]
+    mode: Mode
     build: Id
 
 

@@ -9,14 +9,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_validator
 
 from trading import money
-from trading.money import Foreign, Fraction, Frozen, Id, Natural, Number, Positive, Symbol, Text
+from trading.money import AccountId, Foreign, Fraction, Frozen, Id, Natural, Number, Positive, Symbol, Text
 
 LAST_YEAR = 2099
 FROM_POSTGRESQL = "postgresql"
 """The `source` of a bar that the connectors tell again, because Kafka's data is lost: no news to any account."""
 Action = Literal["buy", "sell", "hold", "watch"]
 TierName = Literal["conservative", "moderate", "aggressive"]
-AccountId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,31}$")]
 EarningsSession = Literal["bmo", "amc", "unknown"]
 
 
@@ -337,8 +336,8 @@ class OrderUnknown(_OrderEvent):
     reason: Text
 
 
-Instrument = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9./\-]{0,31}$")]
-"""What an account may hold besides our symbols: an option contract or a currency pair is no reason to refuse it all."""
+Instrument = Annotated[str, Field(pattern=r"^[A-Z0-9][A-Z0-9./\-]{0,31}$")]
+"""What an account may hold besides our symbols: an option, a bond by its CUSIP, a currency pair refuse nothing."""
 
 
 class BrokerPosition(Foreign):

@@ -6,11 +6,11 @@ was armed ends with it, and a book that was built under the other one stops the 
 
 import datetime as dt
 from collections.abc import Iterator
-from typing import Literal
 
 from trading import arming
 from trading.due import Due
 from trading.inputs import ArmLive
+from trading.money import Mode
 from trading.portfolio import NEVER, Portfolio
 from trading.step import Step
 
@@ -44,7 +44,7 @@ def expiry_due(portfolio: Portfolio, until: dt.datetime) -> Iterator[Due]:
         yield Due(portfolio.armed_until, _FIRST, _expire)
 
 
-def adopt(step: Step, mode: Literal["paper", "live"]) -> None:
+def adopt(step: Step, mode: Mode) -> None:
     """Trade in the mode that the stack was started in; after a change nothing is armed and the operator is told.
 
     What is held then was bought in the other account, so that nothing is traded before this one has shown what it
@@ -75,7 +75,7 @@ def _expire(step: Step) -> None:
     step.keep_state()
 
 
-def _named(mode: Literal["paper", "live"]) -> str:
+def _named(mode: Mode) -> str:
     return "live" if mode == "live" else "on paper"
 
 

@@ -8,7 +8,7 @@ import datetime as dt
 import re
 from collections.abc import Iterable
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
@@ -144,6 +144,9 @@ Exact = Annotated[Decimal, AfterValidator(_plain), PlainSerializer(_as_text, ret
 """A decimal that we computed: of any precision, never rounded on its way."""
 Instant = Annotated[AwareDatetime, BeforeValidator(_from_text), AfterValidator(_utc)]
 """An aware instant, UTC; read from ISO 8601 with an offset."""
+AccountId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,31}$")]
+Mode = Literal["paper", "live"]
+"""Whose money moves: nobody's, or the operator's."""
 Symbol = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9.\-]{0,9}$")]
 Id = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_no_nul)]
 Text = Annotated[str, Field(max_length=20_000), AfterValidator(_no_nul)]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from trading.inputs import TierName
-from trading.money import ONE, Frozen, Natural, Number, Positive
+from trading.money import ONE, Frozen, Mode, Natural, Number, Positive
 
 CANARY = "SPY"
 """The default canary: its volatility is read whoever wants it or does not."""
@@ -88,7 +88,7 @@ class TradingPolicy(Frozen):
 
     version: Annotated[int, Field(ge=1)] = 1
     enabled: bool = True
-    mode: Literal["paper", "live"] = "paper"
+    mode: Mode = "paper"
 
     capital_limit: Positive = _up(Decimal(500))
     base_allocation_pct: Pct = _up(Decimal("0.05"))

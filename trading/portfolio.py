@@ -15,9 +15,9 @@ from trading.effects import Side
 from trading.fragments import Fragments, Writer
 from trading.history import History
 from trading.holdings import Entry, Exit, LiveOrder, Position, Sale, TaxLot
-from trading.inputs import AccountId, BrokerOrder, BrokerPosition, EarningsSession, Recommendation, TierName
+from trading.inputs import BrokerOrder, BrokerPosition, EarningsSession, Recommendation, TierName
 from trading.market import Closes
-from trading.money import ZERO, Exact, Frozen, Id, Instant, Symbol, total
+from trading.money import ZERO, AccountId, Exact, Frozen, Id, Instant, Mode, Symbol, total
 from trading.policy import RiskTier, TradingPolicy
 from trading.preferences import NotificationPreferences
 from trading.records import BreakerTrigger
@@ -149,7 +149,7 @@ class Portfolio(Frozen):
     seq: int = -1
     now: Instant = NEVER
     build: Id
-    mode: Literal["paper", "live"]
+    mode: Mode
     policy: TradingPolicy
 
     paused: bool = False

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainSerializer, TypeAdapter, WrapValidator
 
-from trading.inputs import AccountId, TierName
-from trading.money import Exact, Frozen, Id, Instant, Symbol
+from trading.inputs import TierName
+from trading.money import AccountId, Exact, Frozen, Id, Instant, Symbol
 
 BreakerTrigger = Literal["daily_loss", "position_loss", "market_stress", "stop_cluster"]
 LevelReason = Literal["opened", "tranche", "breakeven", "event", "earnings", "heat", "re_evaluated", "closed"]

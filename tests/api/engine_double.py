@@ -4,7 +4,7 @@ import contextlib
 import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 from aiohttp import web
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -16,6 +16,7 @@ from streams.topics import TOPICS
 from trading.engine import react
 from trading.events import AccountOpened, Event
 from trading.inputs import COMMAND, AccountSnapshot
+from trading.money import Mode
 from trading.policy import TradingPolicy
 from trading.portfolio import Portfolio
 from trading.records import CommandResult
@@ -27,7 +28,7 @@ HOLDS = ("state_loaded", "reconciled", "consuming")
 class EngineDouble:
     """One worker (and the connectors) over HTTP, as the brief describes them, with an account that really reacts."""
 
-    def __init__(self, *, token: str = "", account_id: str = "paper", mode: Literal["paper", "live"] = "paper") -> None:
+    def __init__(self, *, token: str = "", account_id: str = "paper", mode: Mode = "paper") -> None:
         self.token = token
         self.url = ""
         self.portfolio: Portfolio | None = None

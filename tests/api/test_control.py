@@ -95,7 +95,14 @@ async def test_the_risk_tier_is_set_and_held_and_given_back(api: httpx.AsyncClie
     assert (chosen.status_code, chosen.json()["risk_tier"], chosen.json()["held"]) == (200, "conservative", True)
     released = await call(api, "PUT", "/risk-tier", {"release": True})
     assert (released.status_code, released.json()["risk_tier"], released.json()["held"]) == (200, "conservative", False)
-    for body in ({}, {"risk_tier": "bold"}, {"release": False}, {"risk_tier": "moderate", "release": True}):
+    for body in (
+        {},
+        {"risk_tier": "bold"},
+        {"release": False},
+        {"release": 1},
+        {"release": "true"},
+        {"risk_tier": "moderate", "release": True},
+    ):
         assert (await call(api, "PUT", "/risk-tier", body)).status_code == 422
 
 

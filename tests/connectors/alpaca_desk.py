@@ -15,7 +15,6 @@ from pydantic import SecretStr
 from connectors.alpaca_backstop import backstop_fields
 from connectors.alpaca_broker import AlpacaBroker, Watch
 from connectors.alpaca_client import Timeouts
-from connectors.alpaca_orders import Mode
 from connectors.alpaca_pursuit import Fields, Patience
 from connectors.alpaca_rest import AlpacaRest
 from connectors.alpaca_socket import StreamTimes
@@ -25,6 +24,7 @@ from tests.connectors.examples import NOON
 from tests.fakes.alpaca import FakeAlpaca
 from trading.effects import Order, OrderCancel
 from trading.inputs import AccountSnapshot, BrokerEvent, OrderFill
+from trading.money import Mode
 
 CASH = Decimal(1000)
 PRICE = Decimal("10.01")
@@ -163,9 +163,10 @@ async def desk_of(
     now: Now = lambda: None,
     fields: Fields = backstop_fields,
     patience: Patience = PATIENCE,
+    is_up: bool = True,
     **options: Any,
 ) -> AsyncIterator[Desk]:
-    """Open a desk that has its first snapshot; a folder that had one before is taken up again."""
+    """Open a desk that hears of trades (where it `is_up`); a folder that had one before is taken up again."""
     journal = Journal(folder / "alpaca.sqlite")
     rest = AlpacaRest(
         key_id=SecretStr(fake.keys.key_id), secret_key=SecretStr(fake.keys.secret_key), url=fake.url, timeouts=TIMEOUTS
@@ -188,7 +189,9 @@ async def desk_of(
     desk = Desk(broker, journal, check, updates)
     running = asyncio.create_task(broker.run())
     try:
-        await desk.until(lambda: running.done() or updates.ok)
+        await desk.until(lambda: running.done() or updates.ok or not is_up)
+        if running.done():
+            running.result()
         yield desk
         assert not running.done(), running.exception()
     finally:

@@ -5,10 +5,12 @@ from decimal import Decimal
 
 import pytest
 
-from connectors.alpaca_orders import Mode
+from connectors.alpaca_identity import StrangeAccountError
 from tests.connectors.alpaca_desk import desk_of, exchange
 from tests.connectors.examples import NOON, order
 from tests.connectors.test_alpaca_faults import posting
+from tests.fakes.alpaca import Fault
+from trading.money import Mode
 
 ENTRY = order("buy", "3", symbol="KO")
 EXIT = order("sell", "5", number=2, purpose="stop_loss")
@@ -82,3 +84,37 @@ async def test_the_backstop_of_live_money_guards_nothing_that_was_bought_on_pape
         await desk.look()
         await desk.rest(0.4)
         assert live.log.of("created") == []
+
+
+async def test_an_account_of_the_same_mode_that_this_journal_never_traded_is_sent_nothing(
+    tmp_path: pathlib.Path,
+) -> None:
+    async with exchange() as first, desk_of(first, tmp_path) as desk:
+        await desk.look()
+        first.faults.add(posting("429", times=0))
+        await desk.turn(ENTRY, EXIT)
+        await desk.until(lambda: len(first.log.of("request")) > 1)
+    async with exchange(number="PA0OTHER0042") as second:
+        with pytest.raises(StrangeAccountError, match=r"the paper account …0042, .* trades …0001: nothing is sent"):
+            async with desk_of(second, tmp_path) as desk:
+                pass
+        assert second.log.of("created") == []
+        async with desk_of(second, tmp_path / "its own") as desk:
+            await desk.look()
+        async with desk_of(second, tmp_path, mode="live") as desk:  # in the other mode it may be another one
+            await desk.look()
+
+
+async def test_nothing_is_sent_before_alpaca_has_named_the_account(tmp_path: pathlib.Path) -> None:
+    async with exchange() as fake:
+        async with desk_of(fake, tmp_path) as desk:
+            await desk.look()
+        fake.faults.add(Fault(kind="429", method="GET", path="/v2/account", times=0))
+        async with desk_of(fake, tmp_path, is_up=False) as desk:
+            await desk.turn(ENTRY)
+            await desk.until(lambda: "429" in desk.check.detail)
+            await desk.rest(0.5)  # longer than it takes to look for an order and to send it
+            assert fake.log.of("created") == []
+            fake.faults.clear()
+            await desk.until(lambda: desk.has_ended(ENTRY))
+            assert len(fake.log.of("created")) == 1

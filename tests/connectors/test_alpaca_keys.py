@@ -17,11 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors import alpaca_keys
-from connectors.alpaca_keys import LIVE_URL, PAPER_URL, Kind, address_kind, key_kind, refusal
+from connectors.alpaca_keys import LIVE_URL, PAPER_URL, address_kind, key_kind, refusal
 from streams.settings import Settings
 from streams.topics import create_topics
+from trading.money import Mode
 
-KINDS = get_args(Kind)
+KINDS = get_args(Mode)
 COMBINATIONS = list(itertools.product(KINDS, KINDS, KINDS))
 KEY_IDS = {"paper": "PKCANARY000000000001", "live": "AKCANARY000000000001"}
 SECRET = "canary-alpaca-secret"
@@ -33,7 +34,7 @@ def settings_for(**changes: Any) -> Settings:
 
 
 @pytest.mark.parametrize(("keys", "address", "mode"), COMBINATIONS)
-def test_all_three_agree_or_nothing_connects(keys: Kind, address: Kind, mode: Kind) -> None:
+def test_all_three_agree_or_nothing_connects(keys: Mode, address: Mode, mode: Mode) -> None:
     why = refusal(key_id=KEY_IDS[keys], has_secret=True, address=address, host="h", mode=mode)
     assert (why == "") == (keys == address == mode)
     if why:
@@ -72,7 +73,7 @@ def test_alpacas_own_addresses_are_known_to_the_letter() -> None:
     ],
 )
 @pytest.mark.parametrize("plays", KINDS)
-def test_an_address_that_is_nobodys_is_neither(url: str, plays: Kind) -> None:
+def test_an_address_that_is_nobodys_is_neither(url: str, plays: Mode) -> None:
     assert address_kind(url, local_plays=plays) is None
 
 
@@ -81,7 +82,7 @@ EDITED = st.tuples(st.integers(0, len(PAPER_URL)), LETTERS)
 
 
 @given(edits=st.lists(EDITED, min_size=1, max_size=3), plays=st.sampled_from(KINDS))
-def test_no_slip_in_a_paper_address_makes_it_live(edits: list[tuple[int, str]], plays: Kind) -> None:
+def test_no_slip_in_a_paper_address_makes_it_live(edits: list[tuple[int, str]], plays: Mode) -> None:
     url = PAPER_URL
     for place, letters in edits:
         url = url[:place] + letters + url[place:]
@@ -89,13 +90,13 @@ def test_no_slip_in_a_paper_address_makes_it_live(edits: list[tuple[int, str]], 
 
 
 @given(text=st.text(max_size=60), plays=st.sampled_from(KINDS))
-def test_any_text_as_an_address_is_answered(text: str, plays: Kind) -> None:
+def test_any_text_as_an_address_is_answered(text: str, plays: Mode) -> None:
     assert address_kind(text, local_plays=plays) in (None, *KINDS)
     assert isinstance(alpaca_keys.problem(settings_for(alpaca_trading_url=text)), str)
 
 
 @given(text=st.text(max_size=30), mode=st.sampled_from(KINDS), address=st.sampled_from(KINDS))
-def test_no_key_reaches_live_that_does_not_begin_as_a_live_one(text: str, mode: Kind, address: Kind) -> None:
+def test_no_key_reaches_live_that_does_not_begin_as_a_live_one(text: str, mode: Mode, address: Mode) -> None:
     why = refusal(key_id=text, has_secret=True, address=address, host="h", mode=mode)
     assert (why == "") == (key_kind(text) == mode == address)
     assert why or text.startswith("AK" if mode == "live" else "PK")

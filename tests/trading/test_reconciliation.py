@@ -180,8 +180,8 @@ def test_a_short_position_at_the_broker_takes_ours_away_and_is_kept_apart() -> N
 
 def test_the_parts_of_a_position_count_together_and_what_no_symbol_of_ours_could_be_is_kept_apart() -> None:
     desk = Desk(cash=None)
-    desk.snapshot(cash="500", positions={"SPY261218C00600000": 1, "BTC/USD": "0.5"})
-    assert [each.symbol for each in desk.row.foreign] == ["BTC/USD", "SPY261218C00600000"]
+    desk.snapshot(cash="500", positions={"SPY261218C00600000": 1, "BTC/USD": "0.5", "912797LX3": 2})
+    assert [each.symbol for each in desk.row.foreign] == ["912797LX3", "BTC/USD", "SPY261218C00600000"]
     desk.hold()
     foreign = [
         {"symbol": each.symbol, "quantity": str(each.quantity), "avg_entry_price": "1"} for each in desk.row.foreign

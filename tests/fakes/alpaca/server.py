@@ -25,7 +25,7 @@ from tests.fakes.alpaca.market import Market
 from tests.fakes.alpaca.order_log import OrderLog
 from tests.fakes.alpaca.orders import Order
 from tests.fakes.alpaca.store import Store
-from tests.fakes.alpaca.trading_api import TradingApi
+from tests.fakes.alpaca.trading_api import ACCOUNT_NUMBER, TradingApi
 from tests.fakes.alpaca.updates import PATH, TradeUpdates
 from tests.fakes.alpaca.wire import Json
 
@@ -55,8 +55,10 @@ class FakeAlpaca:
         path: pathlib.Path | None = None,
         keys: Keys = TEST_KEYS,
         symbol_limit: int = 0,
+        number: str = ACCOUNT_NUMBER,
     ) -> None:
         self.keys = keys
+        self._number = number
         self.faults = Faults()
         self._store = Store(path) if path else None
         known_now, known_prices = self._store.market() if self._store else (None, {})
@@ -80,7 +82,7 @@ class FakeAlpaca:
     async def start(self, *, port: int = 0, host: str = LOOPBACK) -> None:
         """Listen; port 0 is any free one. Raises OSError."""
         app = web.Application(middlewares=[gate(self.keys, self.faults, self._note)])
-        app.add_routes(TradingApi(self.exchange, created_at=self.clock.now()).routes())
+        app.add_routes(TradingApi(self.exchange, created_at=self.clock.now(), number=self._number).routes())
         app.add_routes(DataApi(self.market).routes())
         app.add_routes(Control(self.exchange, self.faults, self.updates, self.feed).routes())
         app.add_routes([web.get(PATH, self.updates.serve)])

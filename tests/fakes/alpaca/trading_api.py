@@ -26,8 +26,9 @@ ACCOUNT_NUMBER = "PA0FAKE00001"
 class TradingApi:
     """Answer what the trading client asks."""
 
-    def __init__(self, exchange: Exchange, *, created_at: dt.datetime) -> None:
+    def __init__(self, exchange: Exchange, *, created_at: dt.datetime, number: str = ACCOUNT_NUMBER) -> None:
         self._exchange = exchange
+        self._number = number
         self._created_at = created_at
 
     def routes(self) -> list[web.RouteDef]:
@@ -58,8 +59,8 @@ class TradingApi:
         shown = {name: number(amount) for name, amount in amounts.items()}
         return _json(
             {
-                "id": str(uuid.uuid5(ASSETS, "account")),
-                "account_number": ACCOUNT_NUMBER,
+                "id": str(uuid.uuid5(ASSETS, self._number)),
+                "account_number": self._number,
                 "status": "ACTIVE",
                 "crypto_status": "INACTIVE",
                 "currency": "USD",
