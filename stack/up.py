@@ -11,7 +11,10 @@ import datetime
 import os
 import pathlib
 import secrets
+import shlex
+import shutil
 import signal
+import sys
 import threading
 import time
 from typing import Any, NoReturn, get_args
@@ -155,8 +158,14 @@ def _play(
     supervisor.watch(lambda: not thread.is_alive())
     if failures:
         raise failures[0]
-    checklist.say(f"the trail stays in {folder}; to look at it: STONKS_DATA_DIR={folder} stonks up")
+    again = f"STONKS_DATA_DIR={shlex.quote(str(folder))} {shlex.quote(_as_called())} up"
+    checklist.say(f"the trail stays in {folder}; to look at it: {again}")
     checklist.done("the demo has ended")
+
+
+def _as_called() -> str:
+    """Return how this command is called again from here: by its path, where its name alone does not find it."""
+    return "stonks" if shutil.which("stonks") == str(pathlib.Path(sys.argv[0]).absolute()) else sys.argv[0]
 
 
 def _write_endpoints(folder: pathlib.Path, addresses: Addresses) -> None:
