@@ -259,8 +259,10 @@ async def test_a_snapshot_comes_after_every_fill_that_it_contains(tmp_path: path
         fake.faults.add(streaming("mute"))
         fake.faults.add(posting("partial_fills", parts=5, filled_parts=3, seconds=0.02))
         await desk.turn(sent)
-        for _ in range(4):
-            await desk.look()
+        for _ in range(3):
+            await desk.look()  # while the shares come, one by one
+        await desk.until(lambda: sum(fill.quantity for fill in desk.fills()) == 3)
+        await desk.look()
         held, cash = HELD, CASH
         for event in desk.events:
             if isinstance(event, OrderFill):
