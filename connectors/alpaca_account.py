@@ -24,7 +24,9 @@ class Figures(NamedTuple):
     orders: Any
 
 
-def snapshot_of(figures: Figures, *, account_id: str, serial: int, at: dt.datetime | None) -> AccountSnapshot | None:
+def snapshot_of(
+    figures: Figures, *, account_id: str, newest_order_id: str, serial: int, at: dt.datetime | None
+) -> AccountSnapshot | None:
     """Return the account as the contract names it; None where its figures or a share's cannot be read.
 
     Coins, options and orders in dollars are left out: they are never ours. `serial` sets this snapshot apart from every
@@ -39,6 +41,7 @@ def snapshot_of(figures: Figures, *, account_id: str, serial: int, at: dt.dateti
                 "event_id": ids.of("account_snapshot", account_id, serial),
                 "account_id": account_id,
                 "at": at,
+                "newest_order_id": newest_order_id,
                 **named,
                 "positions": tuple(_position(raw) for raw in _of_shares(figures.positions)),
                 "open_orders": tuple(_order(raw) for raw in _of_shares(figures.orders) if raw.get("qty") is not None),

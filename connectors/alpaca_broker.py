@@ -228,7 +228,7 @@ class AlpacaBroker:
         for _ in range(self._watch.passes):
             if not await self._look_at_orders():
                 return False
-            before = self._book.news
+            before, newest = self._book.news, self._journal.newest_order(self._account_id)
             account, positions, orders = await asyncio.gather(
                 self._rest.account(), self._rest.positions(), self._rest.open_orders()
             )
@@ -240,7 +240,13 @@ class AlpacaBroker:
                 return False
             if self._book.news == before:
                 figures = Figures(account.body, positions.body, orders.body)
-                snapshot = snapshot_of(figures, account_id=self._account_id, serial=time.time_ns(), at=self._now())
+                snapshot = snapshot_of(
+                    figures,
+                    account_id=self._account_id,
+                    newest_order_id=newest,
+                    serial=time.time_ns(),
+                    at=self._now(),
+                )
                 if snapshot is None:
                     self._judge(False, "the account's figures cannot be read")
                     return False

@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS logs (topic TEXT PRIMARY KEY, topic_id TEXT NOT NULL)
 CREATE TABLE IF NOT EXISTS books (account_id TEXT PRIMARY KEY, book TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS works (client_order_id TEXT PRIMARY KEY, is_live INTEGER NOT NULL, work TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS owners (mode TEXT PRIMARY KEY, number TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS newest (account_id TEXT PRIMARY KEY, client_order_id TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS works_live ON works (client_order_id) WHERE is_live = 1;
 """
 _MOST_AT_ONCE = 500
@@ -130,6 +131,15 @@ class Journal:
     def save_book(self, account_id: str, book: str) -> None:
         """Replace an account's book."""
         self._db.execute("INSERT OR REPLACE INTO books VALUES (?, ?)", (account_id, book))
+
+    def newest_order(self, account_id: str) -> str:
+        """Return the last order of an account that was read; empty before the first."""
+        row = self._db.execute("SELECT client_order_id FROM newest WHERE account_id = ?", (account_id,)).fetchone()
+        return "" if row is None else str(row[0])
+
+    def save_newest_order(self, account_id: str, client_order_id: str) -> None:
+        """Note that an order was read."""
+        self._db.execute("INSERT OR REPLACE INTO newest VALUES (?, ?)", (account_id, client_order_id))
 
     def owner(self, mode: str) -> str | None:
         """Return the number of the broker's account that was traded in a mode; None before any was."""

@@ -124,7 +124,7 @@ def take_off(book: Book, order: Order, *, reason: str, at: dt.datetime | None) -
     return Outcome(_without(book, order), (cancelled(order, ZERO, reason=reason, at=at),))
 
 
-def snapshot(book: Book, marks: dict[str, Decimal], *, at: dt.datetime | None) -> AccountSnapshot:
+def snapshot(book: Book, marks: dict[str, Decimal], *, newest_order_id: str, at: dt.datetime | None) -> AccountSnapshot:
     """Return the account as a broker reports it; a holding without a mark counts at its cost."""
     value = total(each.quantity * marks.get(each.symbol, each.avg_entry_price) for each in book.holdings)
     return AccountSnapshot(
@@ -139,6 +139,7 @@ def snapshot(book: Book, marks: dict[str, Decimal], *, at: dt.datetime | None) -
             for each in book.holdings
         ),
         open_orders=tuple(_open(each.order) for each in book.resting),
+        newest_order_id=newest_order_id,
     )
 
 

@@ -72,7 +72,8 @@ class SimulatedBroker:
         marks = {symbol: tick.price for symbol, tick in ticks.items()}
         book = book.model_copy(update={"snapshots": book.snapshots + 1})
         self._save(book)
-        return snapshot(book, marks, at=self._now())
+        newest = self._journal.newest_order(account_id)
+        return snapshot(book, marks, newest_order_id=newest, at=self._now())
 
     def committed(self) -> None:
         """Do nothing: everything was done at once."""

@@ -146,6 +146,7 @@ class TradingConnector:
             self._journal.send_again(order.client_order_id)
         else:
             self._journal.add(await self._broker.submit(order))
+        self._journal.save_newest_order(order.account_id, order.client_order_id)
 
     async def _cancel(self, cancel: OrderCancel) -> None:
         events = await self._broker.cancel(cancel)

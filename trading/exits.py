@@ -185,6 +185,7 @@ def _send(step: Step, position: Position, *, wanted: Exit) -> LiveOrder:
         quantity=quantity,
         purpose=wanted.purpose,
         created_at=step.now,
+        number=step.next_order_number(),
         ends_at=_window_end(step) if wanted.purpose == "rebalance" else _session_end(step),
         unanswered_since=step.now,
     )

@@ -220,9 +220,9 @@ class LiveOrder(Frozen):
     stays live. `excess` counts sold shares that we never held; `cost` is what the sold ones cost, `basis` their tax
     basis, `disallowed` the loss that wash sales put off; `is_counted` once its trade stands in the history.
 
-    At `ends_at` its time at the broker is over. It is `unanswered_since` it was sent, or its cancel was. `doubt` is
-    what the last snapshot showed of it that is not what we know; of a buy that was given up the `entry` is kept, so
-    that a fill which comes after all opens a position with levels.
+    Orders of an account are `number`ed from 1. At `ends_at` its time at the broker is over. It is `unanswered_since` it
+    was sent, or its cancel was. `doubt` is what the last snapshot showed of it that is not what we know; of a buy that
+    was given up the `entry` is kept, so that a fill which comes after all opens a position with levels.
     """
 
     client_order_id: str
@@ -234,6 +234,7 @@ class LiveOrder(Frozen):
     purpose: Purpose
     tranche: int = 1
     created_at: Instant
+    number: int = 0
     hold: Exact = ZERO
     risk: Exact = ZERO
     sector: Id | None = None

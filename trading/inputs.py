@@ -362,7 +362,9 @@ class BrokerOrder(Foreign):
 class AccountSnapshot(_BrokerEvent):
     """The broker's account: cash, buying power and equity in dollars, positions and open orders.
 
-    Both lists have to be there: one that was left out would say that everything we hold is gone.
+    Both lists have to be there: one that was left out would say that everything we hold is gone. `newest_order_id` is
+    the `client_order_id` of the last of `orders` that had been read when the account was looked at, empty before the
+    first; a snapshot says nothing of an order after that one. Without it the snapshot does not say what it knows.
     """
 
     kind: Literal["account_snapshot"] = "account_snapshot"
@@ -371,6 +373,7 @@ class AccountSnapshot(_BrokerEvent):
     equity: Number
     positions: tuple[BrokerPosition, ...]
     open_orders: tuple[BrokerOrder, ...]
+    newest_order_id: Annotated[str, Field(max_length=256)] | None = None
 
 
 BrokerEvent = Annotated[

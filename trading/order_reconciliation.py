@@ -6,10 +6,12 @@ connector which still has it never places it; a sell ends two snapshots after it
 another one takes its place.
 
 That an order is not listed says something once the broker has said a word of it. Until then a snapshot may be older
-than the order, however late it is read, as when a worker comes back to a backlog: only one whose own instant is long
-after the order counts. Without such an instant the order waits for its answer, or for its cancel's (`order_watch`).
+than the order, however late it is read and stamped, as when a worker comes back to a backlog: only one counts that was
+made with the order read (`newest_order_id`, where the connector says it) and whose instant is long after the order.
+Without that the order waits for its answer, or for its cancel's (`order_watch`).
 """
 
+import math
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -29,7 +31,7 @@ _ASKED_AGAIN = "asked again"  # the doubt of an ended order whose second cancel 
 class Shown(NamedTuple):
     """What a snapshot shows of an order: its listing, and the shares of its symbol beyond those that we know of.
 
-    It is late when the broker made it so long after the order that the order should have had its answer.
+    It is late when it was made so long after the order, which was read by then, that this should have had its answer.
     """
 
     listing: BrokerOrder | None
@@ -41,11 +43,12 @@ def compare(step: Step, event: AccountSnapshot) -> tuple[tuple[dict[str, Any], .
     """Settle what is doubted for the second time; return it as differences, and whether anything is doubted at all."""
     found: list[dict[str, Any]] = []
     doubted = False
+    read = _orders_read(step, event)
     for client_order_id in [each.client_order_id for each in (*step.portfolio.orders, *step.portfolio.done)]:
         order = step.portfolio.live_order(client_order_id)
         if order is None:
             continue  # those done lately are so many, and no more
-        is_late = event.at is not None and event.at >= order.created_at + ANSWER_WITHIN
+        is_late = event.at is not None and event.at >= order.created_at + ANSWER_WITHIN and order.number <= read
         shown = Shown(listed(event, order), surplus(step, event, order.symbol), is_late)
         doubt = _doubt(order, shown)
         doubted = doubted or bool(doubt)
@@ -55,6 +58,14 @@ def compare(step: Step, event: AccountSnapshot) -> tuple[tuple[dict[str, Any], .
         elif order.doubt not in (doubt, _ASKED_AGAIN):
             _note(step, order, doubt)
     return tuple(found), doubted
+
+
+def _orders_read(step: Step, event: AccountSnapshot) -> float:
+    """Return the number of the last order that had been read; of one that is not kept any more nothing is known."""
+    if event.newest_order_id is None:
+        return math.inf
+    known = (*step.portfolio.orders, *step.portfolio.done)
+    return next((each.number for each in known if each.client_order_id == event.newest_order_id), 0)
 
 
 def surplus(step: Step, event: AccountSnapshot, symbol: str) -> Decimal:

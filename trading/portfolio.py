@@ -177,6 +177,7 @@ class Portfolio(Frozen):
     positions: tuple[Position, ...] = ()
     lots: tuple[TaxLot, ...] = ()
     entries: tuple[Entry, ...] = ()
+    orders_sent: int = 0
     orders: tuple[LiveOrder, ...] = ()
     done: tuple[LiveOrder, ...] = ()
     queue: tuple[Waiting, ...] = ()

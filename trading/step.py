@@ -124,6 +124,11 @@ class Step:
         self.change(entries=tuple(known for known in self.portfolio.entries if known.symbol != symbol))
         self.touched.add(symbol)
 
+    def next_order_number(self) -> int:
+        """Count an order that is about to be sent; the first is 1."""
+        self.change(orders_sent=self.portfolio.orders_sent + 1)
+        return self.portfolio.orders_sent
+
     def put_order(self, order: LiveOrder, *, reason: str | None = None) -> None:
         """Record an order's new state, which nothing doubts yet; one that is done moves to those done lately."""
         if order.doubt:

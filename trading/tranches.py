@@ -121,6 +121,7 @@ def _send(step: Step, entry: Entry) -> None:
             purpose="entry",
             tranche=tranche,
             created_at=step.now,
+            number=step.next_order_number(),
             hold=entry.price,
             risk=entry.price - stop,
             sector=entry.sector,

@@ -42,26 +42,6 @@ def disturb(stack: Stack, chance: random.Random, over: threading.Event, faults: 
                 victim.kill()
 
 
-def until_reconciled(stack: Stack) -> None:
-    """Wait until all is ready, starting the connectors again where only the broker's account is waited for.
-
-    With the system's clock it comes each minute; in event time at their start alone, and it may be the third one that
-    shows what two before it have settled.
-    """
-    for _ in range(4):
-        try:
-            stack.until_ready(seconds=45)
-        except AssertionError:
-            _, body = stack.readiness()
-            wrong = {check["name"] for check in body["checks"] if check["required"] and not check["ok"]}
-            if wrong != {"reconciled"}:
-                break
-            stack.child("connectors").kill()
-        else:
-            return
-    stack.until_ready(seconds=90)
-
-
 @pytest.mark.covers("R18.5")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_killed_anywhere_nothing_is_lost_and_nothing_is_done_twice(workers: int) -> None:
@@ -79,7 +59,7 @@ def test_killed_anywhere_nothing_is_lost_and_nothing_is_done_twice(workers: int)
             over.set()
             chaos.join()
         began = time.monotonic()
-        until_reconciled(stack)
+        stack.until_ready(seconds=90)
         stack.until_lag_zero(projected=True, seconds=120)
         caught_up = time.monotonic() - began
         figures = oracle.figures_of_a_running_stack(stack, ids)

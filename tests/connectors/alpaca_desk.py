@@ -53,6 +53,7 @@ class Desk:
             for action in actions:
                 if isinstance(action, Order):
                     self.events += await self.broker.submit(action)
+                    self._journal.save_newest_order(action.account_id, action.client_order_id)
                 else:
                     self.events += await self.broker.cancel(action) or ()
             told = await self.broker.advance()

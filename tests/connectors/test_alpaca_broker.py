@@ -273,6 +273,7 @@ async def test_a_snapshot_comes_after_every_fill_that_it_contains(tmp_path: path
         (open_order,) = desk.snapshots[-1].open_orders
         assert (open_order.client_order_id, open_order.filled_quantity) == ("order-1", 3)
         assert desk.snapshots[-1].at is None
+        assert (opened.newest_order_id, desk.snapshots[-1].newest_order_id) == ("", "order-1")
 
 
 async def test_wrong_keys_are_said_and_nothing_is_sent_until_they_are_right(tmp_path: pathlib.Path) -> None:

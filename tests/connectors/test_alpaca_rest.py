@@ -96,7 +96,7 @@ OPEN = {"id": "b-1", "client_order_id": "c-1", "symbol": "KO", "side": "buy", "q
 def test_a_snapshot_has_the_shares_and_leaves_out_what_is_never_ours() -> None:
     in_dollars = {**OPEN, "qty": None, "notional": "20"}
     figures = Figures(ACCOUNT, [SHARES, COIN], [OPEN, in_dollars])
-    found = snapshot_of(figures, account_id="paper", serial=1, at=NOON)
+    found = snapshot_of(figures, account_id="paper", newest_order_id="order-1", serial=1, at=NOON)
     assert found is not None
     assert (found.cash, found.buying_power, found.equity, found.at) == (Decimal("100.5"), 0, Decimal("250.5"), NOON)
     assert [(each.symbol, each.quantity, each.avg_entry_price) for each in found.positions] == [("BRK.B", 3, 50)]
@@ -115,4 +115,4 @@ def test_a_snapshot_has_the_shares_and_leaves_out_what_is_never_ours() -> None:
     ],
 )
 def test_figures_that_cannot_be_read_are_no_snapshot_rather_than_a_wrong_one(figures: Figures) -> None:
-    assert snapshot_of(figures, account_id="paper", serial=1, at=None) is None
+    assert snapshot_of(figures, account_id="paper", newest_order_id="order-1", serial=1, at=None) is None

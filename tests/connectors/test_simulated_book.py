@@ -126,7 +126,7 @@ def test_a_limit_order_rests_until_a_tick_reaches_it() -> None:
     resting, events = placed(book(), limited, tick("100"))
     assert kinds(events) == ["order_accepted"]
     assert resting.buying_power == Decimal(320)  # 500 less 2 x 90
-    assert snapshot(resting, {}, at=None).open_orders[0].client_order_id == "order-1"
+    assert snapshot(resting, {}, newest_order_id="", at=None).open_orders[0].client_order_id == "order-1"
     still, events = meet(resting, limited, tick=tick("95", at=NOON + minutes(1)), terms=FREE, at=None)
     assert (still, events) == (resting, ())
     after, events = meet(resting, limited, tick=tick("89", at=NOON + minutes(2)), terms=FREE, at=None)
@@ -168,8 +168,8 @@ def test_shares_that_a_resting_sell_keeps_cannot_be_sold_twice() -> None:
 
 def test_a_snapshot_values_holdings_at_their_marks_and_at_cost_without() -> None:
     held, _ = placed(book(), order("buy", "2"), tick("100"))
-    assert snapshot(held, {"AAPL": Decimal(110)}, at=None).equity == Decimal(520)
-    assert snapshot(held, {}, at=None).equity == Decimal(500)
+    assert snapshot(held, {"AAPL": Decimal(110)}, newest_order_id="", at=None).equity == Decimal(520)
+    assert snapshot(held, {}, newest_order_id="", at=None).equity == Decimal(500)
 
 
 # Seeds under which order-1 is split and under which it is cut short, found by asking.

@@ -39,6 +39,7 @@ async def test_orders_and_cancels_are_answered_on_broker_events(
             (snapshot,) = await topics.until("broker-events", count=1)
             assert (snapshot["kind"], snapshot["cash"], snapshot["positions"]) == ("account_snapshot", "500", [])
             assert "at" not in snapshot
+            assert snapshot["newest_order_id"] == ""
             running.until(is_ready)
             await topics.send("price-ticks", *prices("99", "100"), *prices("150"))
             await topics.send("price-ticks", PriceTicks(symbol="AAPL", price=Decimal(7), at=NOON - minutes(9)))
@@ -82,6 +83,7 @@ async def test_killed_between_any_two_steps_an_order_trades_once(
         assert {position["symbol"]: int(Decimal(position["quantity"])) for position in book["positions"]} == {
             "AAPL": shares.total()
         }
+        assert book["newest_order_id"] == "order-6"
         assert Decimal(book["cash"]) == 500 - shares.total() * Decimal("10.01")
         by_id: dict[str, dict[str, Any]] = {}
         for event in events:

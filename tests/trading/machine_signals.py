@@ -83,6 +83,22 @@ class Signals(Operator):
             self.trade_along(minutes=5, drift=[0])
             self.fill_all()
 
+    @rule(symbol=SYMBOLS, sells=st.booleans(), minutes=st.sampled_from([6, 20]))
+    def come_back_to_a_backlog(self, symbol: str, sells: bool, minutes: int) -> None:
+        """Read snapshots after the records that led to orders of which none had been read when they were made."""
+        self.carry_on()
+        self.deliver_all()
+        account = self.broker.account()
+        held = [position.symbol for position in self.portfolio.positions] if sells else []
+        for each in held or [symbol]:
+            action = "sell" if held else "buy"
+            self.send_recommendation(each, action=action, mode="paper_eligible", confidence="0.9")
+        live = [order.client_order_id for order in self.portfolio.orders]
+        self.now += dt.timedelta(minutes=minutes)
+        for number in range(4):
+            self.send(account | {"event_id": f"{account['event_id']}-{number}"})
+        assert {*live} <= {order.client_order_id for order in self.portfolio.orders}, "an order was given up unread"
+
     @rule(
         confidences=st.lists(cents("0.6", "1"), min_size=5, max_size=5),
         fills=st.booleans(),

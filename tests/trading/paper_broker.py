@@ -86,6 +86,7 @@ class PaperBroker:
         ]
         cash = self.cash
         body = {"kind": "account_snapshot", "cash": cash, "buying_power": max(ZERO, cash), "equity": cash}
+        body["newest_order_id"] = next(reversed(self.tickets), "")
         return self._named(body | {"positions": positions, "open_orders": [_listed(ticket) for ticket in self.open]})
 
     def _say(self, kind: str, ticket: Ticket, **fields: Any) -> None:

@@ -155,6 +155,34 @@ def test_an_order_of_which_the_broker_said_no_word_is_not_ended_by_snapshots_tha
         assert desk.row.orders == ()
 
 
+def test_a_snapshot_says_nothing_of_an_order_that_had_not_been_read_when_it_was_made() -> None:
+    """A worker that comes back after long finds snapshots in its backlog which are stamped when they are read."""
+    for desk, order in (buying(), selling()):
+        late = order.created_at + ANSWER_WITHIN
+        for newest in ("", "of long ago", ""):
+            desk.snapshot(at=late, newest_order_id=newest)
+        assert [live.client_order_id for live in desk.row.orders] == [order.client_order_id]
+        assert (desk.row.reconciled, desk.cancels) == (True, [])
+        for _ in range(2):
+            desk.snapshot(at=late, newest_order_id=order.client_order_id)
+        assert [cancel.client_order_id for cancel in desk.cancels] == [order.client_order_id]
+
+
+def test_an_order_is_older_than_one_that_was_sent_after_it_and_read() -> None:
+    desk, first = buying()
+    desk.fill(first, "10")
+    desk.recommend(action="sell")
+    sell = desk.row.live("AAPL", side="sell")[0]
+    assert [each.number for each in (*desk.row.done, *desk.row.orders)] == [1, 2]
+    late = sell.created_at + ANSWER_WITHIN
+    for _ in range(3):
+        desk.snapshot(at=late, newest_order_id=first.client_order_id)
+    assert desk.cancels == []
+    for _ in range(2):
+        desk.snapshot(at=late, newest_order_id=sell.client_order_id)
+    assert [cancel.client_order_id for cancel in desk.cancels] == [sell.client_order_id]
+
+
 def test_an_order_that_is_listed_again_or_heard_of_in_between_is_not_given_up() -> None:
     desk, order = buying()
     desk.snapshot(positions={})
