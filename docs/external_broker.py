@@ -92,7 +92,8 @@ class Broker:
         equity = self.cash + sum(shares * self.prices.get(symbol, average[symbol]) for symbol, shares in held.items())
         lines = [{"symbol": name, "quantity": held[name], "avg_entry_price": average[name]} for name in held]
         account = {"cash": self.cash, "buying_power": self.cash, "equity": equity, "positions": lines}
-        await self.say("account_snapshot", str(time.time_ns()), **account, open_orders=[])
+        known = {"open_orders": [], "newest_order_id": next(reversed(self.orders), "")}
+        await self.say("account_snapshot", str(time.time_ns()), **account, **known)
 
     async def say(self, kind: str, event_id: str, **fields: Any) -> None:
         """Write an event under the account's key, wait until it lies in the log, and take it in."""

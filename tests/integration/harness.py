@@ -321,7 +321,7 @@ class Stack:
                     "partitioner": "murmur2_random",
                     "enable.idempotence": True,
                     "linger.ms": 1,
-                    "message.timeout.ms": 60_000,
+                    "message.timeout.ms": 150_000,
                     "message.max.bytes": 900_000,
                     "log_level": 0,
                 }
@@ -340,7 +340,7 @@ class Stack:
             placed = {} if raw.partition is None else {"partition": raw.partition}
             self._producer.produce(topic, value=raw.value, key=raw.key, on_delivery=on_delivery, **placed)
             self._producer.poll(0)
-        left = self._producer.flush(90)
+        left = self._producer.flush(180)
         assert not left, f"{left} records were not acknowledged"
         assert not problems, problems
         return delivered
