@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_validator
 
 from trading import money
-from trading.money import AccountId, Foreign, Fraction, Frozen, Id, Natural, Number, Positive, Symbol, Text
+from trading.money import AccountId, Foreign, Fraction, Frozen, Id, Natural, Number, Positive, Prose, Symbol, Text
 
 LAST_YEAR = 2099
 FROM_POSTGRESQL = "postgresql"
@@ -49,7 +49,7 @@ class Recommendation(Foreign):
     confidence: Fraction
     generated_at: Instant
     expires_at: Instant | None = None
-    thesis: Text | None = None
+    thesis: Prose | None = None
     reference_price: Positive | None = None
 
     @model_validator(mode="after")
@@ -125,7 +125,7 @@ class MacroEvent(Foreign):
 
     event_id: Id
     severity: Literal["low", "moderate", "high", "critical"]
-    headline: Text
+    headline: Prose
     started_at: Instant
     estimated_duration_seconds: Annotated[int, Field(ge=0, le=366 * 86_400)]
     sectors: tuple[Id, ...] | None = None

@@ -150,6 +150,8 @@ Mode = Literal["paper", "live"]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9.\-]{0,9}$")]
 Id = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_no_nul)]
 Text = Annotated[str, Field(max_length=20_000), AfterValidator(_no_nul)]
+Prose = Annotated[str, AfterValidator(_no_nul)]
+"""What others write at length: as long as a record may be."""
 
 
 class Frozen(BaseModel):

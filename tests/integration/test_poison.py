@@ -421,6 +421,23 @@ def test_an_unknown_symbol_a_late_instant_a_repeated_id_and_unknown_fields_are_n
     assert stack.dead_letters() == before
 
 
+def test_a_thesis_and_a_headline_may_fill_a_record(stack: Stack) -> None:
+    """They go through inbox, decision and tables whole; only the record's bytes have a limit."""
+    before = stack.dead_letters()
+    longest = "ü" * 130_000
+    record = market.recommendation("NOBODY", "long", at("14:00"), thesis=longest)
+    assert 256 * 1024 - 3000 < len(json.dumps(record, ensure_ascii=False).encode()) < 256 * 1024
+    stack.produce("recommendations", [Raw(json.dumps(record, ensure_ascii=False).encode(), b"NOBODY")])
+    event = {**MACRO, "event_id": "long", "headline": longest}
+    stack.produce("macro-events", [Raw(json.dumps(event, ensure_ascii=False).encode(), b"long")])
+    stack.until_lag_zero(projected=True)
+    assert stack.dead_letters() == before
+    assert [one["skip_reason"] for one in stack.bodies("decisions", source_id="long")] == ["unknown_symbol"]
+    [kept] = stack.sql("SELECT thesis FROM recommendations WHERE recommendation_id = 'long'")
+    [macro] = stack.sql("SELECT headline FROM macro_events WHERE event_id = 'long'")
+    assert kept["thesis"] == macro["headline"] == longest
+
+
 def test_json_numbers_are_taken_where_decimal_strings_are(stack: Stack) -> None:
     before = stack.dead_letters()
     stack.produce("price-ticks", [{"symbol": "NUM", "price": 10.5, "at": at("14:30"), "size": 3}])

@@ -9,6 +9,7 @@ from connectors import alpaca_keys
 from stack.checklist import Checklist
 from stack.fake_alpaca import start_fake
 from streams.settings import Settings
+from trading.money import Mode
 
 
 class _StartsNothing:
@@ -20,7 +21,7 @@ class _StartsNothing:
         """Pretend that it is ready."""
 
 
-@pytest.mark.parametrize("mode", get_args(alpaca_keys.Kind))
+@pytest.mark.parametrize("mode", get_args(Mode))
 def test_its_keys_and_its_address_are_of_the_mode_that_the_stack_is_in(mode: Any, tmp_path: pathlib.Path) -> None:
     chosen = Settings(broker="fake-alpaca", mode=mode)
     supervisor: Any = _StartsNothing()
