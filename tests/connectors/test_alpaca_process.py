@@ -127,6 +127,28 @@ async def test_orders_cancels_checks_and_snapshots_come_through_the_process(
             await asyncio.to_thread(stop, running)
 
 
+def says_whose_keys_these_are(running: Process) -> bool:
+    """Tell whether the process is not ready because of keys that are another account's."""
+    status, body = running.get("/ready")
+    wrong = [each["detail"] for each in body["checks"] if each["required"] and not each["ok"]] if body else []
+    return status == 503 and any("…0042, and this data directory trades …0001" in detail for detail in wrong)
+
+
+async def test_keys_of_another_account_make_the_process_unready_and_it_says_why(
+    kafka: str, topic_prefix: str, tmp_path: pathlib.Path
+) -> None:
+    settings = settings_of(kafka, topic_prefix, tmp_path)
+    async with topics_of(settings) as topics:
+        async with exchange() as first:
+            with process(settings, **leading_to(first)):
+                await topics.until("broker-events", count=1)
+        async with exchange(number="PA0OTHER0042") as second:
+            with process(settings, **leading_to(second)) as running:
+                await topics.send("orders", order())
+                await asyncio.to_thread(running.until, says_whose_keys_these_are)
+            assert second.log.of("created") == []
+
+
 @pytest.mark.parametrize("broker", ["alpaca", "fake-alpaca"])
 def test_alpaca_trades_one_account_a_process(tmp_path: pathlib.Path, broker: str) -> None:
     chosen = {"STONKS_BROKER": broker, "STONKS_ACCOUNTS": "one,two"}
